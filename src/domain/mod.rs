@@ -1,0 +1,29 @@
+//! Nouns and rules without I/O, clock or randomness: paths, nodes, etags, permissions, users, links, mounts, and why an operation on a
+//! tree is refused.
+
+mod checksum;
+mod clock;
+mod error;
+mod etag;
+mod lock;
+mod node;
+mod path;
+mod permissions;
+mod principal;
+mod records;
+mod secret;
+mod user;
+
+pub use checksum::{Algorithm, Checksum, InvalidChecksum};
+pub use clock::{Clock, Timestamp};
+pub use error::{Error, Result};
+pub use etag::Etag;
+pub use lock::{Lock, LockDepth, LockRequest, LockScope, LockToken};
+pub use node::{Children, FileStamp, Kind, MountId, Node, NodeId, PropertyChange, PropertyName, PutRequest, SpaceId, Write};
+pub use node::{Expect, Quota, Written};
+pub use path::{At, InvalidPath, Name, TreePath};
+pub use permissions::{Letters, Permissions};
+pub use principal::Principal;
+pub use records::{AppPassword, Link, LinkId, Mount, MountState, OfflineCause, RemoteTrust, User, Vendor};
+pub use secret::{Secret, ShareToken};
+pub use user::{InvalidUserName, UserName, parse_bytes};

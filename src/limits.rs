@@ -1,0 +1,114 @@
+//! Every bound of the server, with its unit. What comes from outside is bounded and timed (DESIGN 1.5).
+
+use std::time::Duration;
+
+/// Longest name of a node, in bytes of UTF-8 (what Linux file systems take).
+pub const NAME_BYTES_MAX: usize = 255;
+/// Deepest path below a root, in segments.
+pub const PATH_SEGMENTS_MAX: usize = 256;
+/// Longest decoded path, in bytes.
+pub const PATH_BYTES_MAX: usize = 8 * 1024;
+/// Longest etag that Nextcloud compares raw, in bytes (`protocol/nextcloud.md` 1.6).
+pub const ETAG_BYTES_MAX: usize = 40;
+/// Largest XML request body, in bytes.
+pub const XML_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Deepest nesting of XML that is read, in elements.
+pub const XML_DEPTH_MAX: usize = 64;
+/// Most attributes, namespace declarations included, of one element.
+pub const XML_ATTRIBUTES_MAX: usize = 256;
+/// Most properties in one PROPFIND or PROPPATCH.
+pub const XML_PROPERTIES_MAX: usize = 512;
+/// Largest value of one dead property, in bytes (rows stay below a page of sled).
+pub const PROPERTY_BYTES_MAX: usize = 2048;
+/// Most dead properties of one node.
+pub const NODE_PROPERTIES_MAX: usize = 128;
+/// Longest `If` header that is read, in bytes.
+pub const IF_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Most state lists in one `If` header.
+pub const IF_LISTS_MAX: usize = 128;
+/// Most conditions in all lists of one `If` header.
+pub const IF_CONDITIONS_MAX: usize = 512;
+/// Most resources that one `If` header is judged against.
+pub const IF_RESOURCES_MAX: usize = 64;
+/// Most bytes of a refused upload that are still read, so that the answer is not lost with the connection.
+pub const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes that are still read of a refused request over HTTP/2, while its answer is on its way.
+pub const DRAIN_HTTP2_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest time that is spent on reading them.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+/// Most ranges in one GET; more are answered with the whole file (RFC 9110 14.2).
+pub const RANGES_MAX: usize = 16;
+/// Longest time of a lock.
+pub const LOCK_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// Time of a lock whose client asks for none.
+pub const LOCK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+/// Most locks of one space.
+pub const SPACE_LOCKS_MAX: usize = 10_000;
+/// Most locks on one node (shared ones).
+pub const NODE_LOCKS_MAX: usize = 16;
+/// Longest body of LOCK, in bytes.
+pub const LOCK_BODY_BYTES_MAX: usize = 32 * 1024;
+/// Longest `owner` element of a lock, in bytes.
+pub const LOCK_OWNER_BYTES_MAX: usize = 1024;
+/// Most nodes in one answer to PROPFIND with Depth infinity.
+pub const PROPFIND_NODES_MAX: usize = 1_000_000;
+/// Longest wait for the first bytes of a connection, and for a TLS handshake.
+pub const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for the headers of one request to arrive.
+pub const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time that a client may take nothing of an answer.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest time without a byte of a request body.
+pub const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest sum of the headers of one request, in bytes.
+pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
+/// Longest time that a stopping server waits for its requests.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(30);
+/// Most addresses, accounts and links whose failures are counted.
+pub const THROTTLE_ENTRIES_MAX: usize = 50_000;
+/// Longest password that is looked at, in bytes.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// Most verified passwords, and most refused ones, that are remembered.
+pub const REMEMBERED_PASSWORDS_MAX: usize = 20_000;
+/// How long a verified or refused password is remembered, in seconds.
+pub const REMEMBERED_PASSWORD_SECONDS: i64 = 600;
+/// Most password verifications that wait for a core; more are answered 503.
+pub const VERIFICATIONS_WAITING_MAX: usize = 32;
+/// Most app passwords of one account.
+pub const APP_PASSWORDS_MAX: usize = 100;
+/// Largest form that a page sends, in bytes.
+pub const FORM_BYTES_MAX: usize = 8 * 1024;
+/// Longest line on the control socket, in bytes.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 1 << 20;
+/// Most mounts of one user.
+pub const USER_MOUNTS_MAX: usize = 1000;
+/// Largest body of a PUT that is collected in memory and written in one job, in bytes; also the size of one write of larger ones.
+pub const PUT_COLLECTED_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of one piece of a multistatus.
+pub const MULTISTATUS_PIECE_BYTES: usize = 64 * 1024;
+/// Shortest multistatus that is compressed for clients that ask for it, in bytes.
+pub const GZIP_BYTES_MIN: usize = 1400;
+/// Most entries that are taken from one listing of a remote.
+pub const REMOTE_ENTRIES_MAX: usize = 100_000;
+/// Largest XML answer of a remote, in bytes.
+pub const REMOTE_ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Largest single tag or run of text in a remote's XML, in bytes: what the parser holds at once.
+pub const REMOTE_EVENT_BYTES_MAX: u64 = 64 * 1024;
+/// Largest value of one property in a remote's XML, in bytes; longer ones are left out.
+pub const REMOTE_VALUE_BYTES_MAX: usize = 32 * 1024;
+/// Largest page, JSON or error body that is read from a remote, in bytes.
+pub const REMOTE_PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Most header lines that are taken from a remote.
+pub const REMOTE_HEADERS_MAX: usize = 128;
+/// Most requests without a file body to one origin at a time, and as many with one.
+pub const REMOTE_REQUESTS_MAX: usize = 32;
+/// Most redirects that are followed.
+pub const REMOTE_REDIRECTS_MAX: usize = 3;
+/// Largest upload of unknown length that is put aside before it is sent on, in bytes.
+pub const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Most members that the listing cache holds of one mount, over all its collections.
+pub const MOUNT_CACHE_NODES_MAX: usize = 200_000;
+/// Most collections that one poll asks of a remote whose etags do not propagate.
+pub const POLL_COLLECTIONS_MAX: usize = 50;
+/// Most locks of one mount.
+pub const MOUNT_LOCKS_MAX: usize = 1_000;
