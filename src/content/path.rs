@@ -1,0 +1,61 @@
+//! Paths below davroot, made from checked parts alone.
+
+use crate::domain::{Name, TreePath, UserName};
+
+/// Where everything lies that is not a user's file.
+pub(super) const OWN: &str = ".causeway";
+pub(super) const STAGING: &str = "staging";
+pub(super) const PURGE: &str = "trash-purge";
+pub(super) const REMOVED: &str = "removed";
+
+/// A path below davroot: names joined by `/`; none of them is `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DiskPath(String);
+
+impl DiskPath {
+    /// The folder of a user's home. Names of users never start with a dot, so that it is never `.causeway`.
+    pub fn home(user: &UserName) -> DiskPath {
+        DiskPath(user.as_str().to_owned())
+    }
+
+    /// Something in a folder of `.causeway`.
+    pub(super) fn own(folder: &str, name: &str) -> DiskPath {
+        DiskPath([OWN, folder, name].join("/"))
+    }
+
+    /// A path as a placement keeps it; none if it was not made by this type.
+    pub fn stored(text: &str) -> Option<DiskPath> {
+        let fits = text.split('/').all(|name| !name.is_empty() && name != "." && name != ".." && !name.contains('\0'));
+        fits.then(|| DiskPath(text.to_owned()))
+    }
+
+    /// A name in this folder.
+    pub fn join(&self, name: &Name) -> DiskPath {
+        DiskPath([&self.0, "/", name.as_str()].concat())
+    }
+
+    /// A path below this folder.
+    pub fn below(&self, path: &TreePath) -> DiskPath {
+        if path.is_root() { self.clone() } else { DiskPath([&self.0, "/", path.as_str()].concat()) }
+    }
+
+    /// The folder and the last name.
+    pub(super) fn split(&self) -> Option<(&str, &str)> {
+        if self.0.is_empty() { None } else { Some(self.0.rsplit_once('/').unwrap_or(("", &self.0))) }
+    }
+
+    /// The folder that this lies in.
+    pub fn folder(&self) -> DiskPath {
+        DiskPath(self.split().map(|(folder, _)| folder.to_owned()).unwrap_or_default())
+    }
+
+    /// Whether this lies in the staging folder.
+    pub fn is_staged(&self) -> bool {
+        self.folder().as_str() == [OWN, STAGING].join("/")
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,133 @@
+//! The trees and the keys in them. Numbers are big-endian, so that a prefix is a range.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::{LockToken, NodeId, PropertyName, SpaceId};
+use crate::store::nodes::Place;
+use crate::store::{Error, Result};
+
+/// The trees that change in transactions, by their number in [`Trees`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Tree {
+    /// Instance id, epoch, marks, versions of spaces, garbage.
+    Meta,
+    /// (space, parent, name) → node.
+    Nodes,
+    /// (space, id) → place; (space, inode) → id.
+    Ids,
+    /// (space, id, property) → dead property.
+    Props,
+    /// (space, id, token) → lock.
+    Locks,
+    /// (space, version) → what is still to be done on disk.
+    Placements,
+    /// Users, links and the like.
+    Records,
+}
+
+/// Names of the trees in sled, in the order of [`Tree`].
+pub(super) const TREE_NAMES: [&str; 7] = ["meta", "nodes", "ids", "props", "locks", "placements", "records"];
+
+/// The open trees.
+#[derive(Clone)]
+pub(super) struct Trees {
+    pub(super) db: sled::Db,
+    pub(super) all: Vec<sled::Tree>,
+    pub(super) cache: sled::Tree,
+}
+
+impl Trees {
+    pub(super) fn open(db: sled::Db) -> Result<Trees> {
+        let all = TREE_NAMES.iter().map(|name| db.open_tree(name)).collect::<sled::Result<Vec<_>>>()?;
+        let cache = db.open_tree("cache")?;
+        Ok(Trees { db, all, cache })
+    }
+
+    pub(super) fn tree(&self, tree: Tree) -> Result<&sled::Tree> {
+        self.all.get(tree as usize).ok_or_else(|| Error::Corrupt("a tree is missing".to_owned()))
+    }
+
+    pub(super) fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>> {
+        Ok(self.tree(tree)?.get(key)?)
+    }
+}
+
+pub(super) const META_FORMAT: &[u8] = b"format";
+pub(super) const META_INSTANCE: &[u8] = b"instance";
+pub(super) const META_EPOCH: &[u8] = b"epoch";
+pub(super) const META_IDS: &[u8] = b"ids";
+pub(super) const META_CLEAN: &[u8] = b"clean";
+
+fn space_key(tag: &[u8], space: SpaceId) -> Vec<u8> {
+    [tag, &space.0.to_be_bytes()].concat()
+}
+
+/// The version of a space, in `meta`.
+pub(super) fn version(space: SpaceId) -> Vec<u8> {
+    space_key(b"v", space)
+}
+
+/// All garbage of a space, in `meta`.
+pub(super) fn garbage_prefix(space: SpaceId) -> Vec<u8> {
+    space_key(b"g", space)
+}
+
+/// A removed collection whose rows are still to be dropped, in `meta`.
+pub(super) fn garbage(space: SpaceId, id: NodeId) -> Vec<u8> {
+    [garbage_prefix(space), id.0.to_be_bytes().to_vec()].concat()
+}
+
+/// All rows of a space, in `nodes`, `ids`, `props`, `locks` and `placements`.
+pub(super) fn space(space: SpaceId) -> Vec<u8> {
+    space_key(b"", space)
+}
+
+/// The members of a collection, in `nodes`; what belongs to a node, in `props` and `locks`.
+pub(super) fn below(space: SpaceId, id: NodeId) -> Vec<u8> {
+    [space_key(b"", space), id.0.to_be_bytes().to_vec()].concat()
+}
+
+/// A row, in `nodes`.
+pub(super) fn node(space: SpaceId, place: &Place) -> Vec<u8> {
+    [space_key(b"", space), place.parent.0.to_be_bytes().to_vec(), place.name.as_bytes().to_vec()].concat()
+}
+
+/// Where a node is, in `ids`.
+pub(super) fn place(space: SpaceId, id: NodeId) -> Vec<u8> {
+    [space_key(b"", space), b"n".to_vec(), id.0.to_be_bytes().to_vec()].concat()
+}
+
+/// Which node had an inode last, in `ids`.
+pub(super) fn inode(space: SpaceId, inode: u64) -> Vec<u8> {
+    [space_key(b"", space), b"i".to_vec(), inode.to_be_bytes().to_vec()].concat()
+}
+
+/// A dead property, in `props`. The name is hashed, so that keys stay short.
+pub(super) fn property(space: SpaceId, id: NodeId, name: &PropertyName) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update(name.namespace.as_bytes());
+    hash.update([0]);
+    hash.update(name.local.as_bytes());
+    let digest = hash.finalize();
+    [below(space, id), digest.iter().take(16).copied().collect()].concat()
+}
+
+/// A lock, in `locks`.
+pub(super) fn lock(space: SpaceId, id: NodeId, token: &LockToken) -> Vec<u8> {
+    [below(space, id), token.0.as_bytes().to_vec()].concat()
+}
+
+/// A placement, in `placements`.
+pub(super) fn placement(space: SpaceId, version: u64) -> Vec<u8> {
+    [space_key(b"", space), version.to_be_bytes().to_vec()].concat()
+}
+
+/// The last eight bytes of a key as a number.
+pub(super) fn last_number(key: &[u8]) -> u64 {
+    key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The space that a key begins with.
+pub(super) fn space_of(key: &[u8]) -> SpaceId {
+    SpaceId(key.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes)))
+}

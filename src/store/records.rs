@@ -1,0 +1,156 @@
+//! Records of low volume: users, links, mounts and whatever else a floor above keeps. One tree, a table byte before each key.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::{AppPassword, Link, LinkId, Mount, MountId, RemoteTrust, User, UserName};
+use crate::store::codec::{decode, encode};
+use crate::store::keys::Tree;
+use crate::store::{Result, Store};
+
+/// The tables of records. Numbers are stored: never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Table {
+    /// [`User`] by folded name.
+    Users = 1,
+    /// [`AppPassword`] by id.
+    AppPasswords = 2,
+    /// [`Link`] by id.
+    Links = 3,
+    /// [`Mount`] by id.
+    Mounts = 4,
+    /// [`RemoteTrust`] by host.
+    RemoteTrusts = 5,
+    /// Settings that administrators change at run time.
+    Settings = 6,
+    /// Counters of downloads and the like.
+    Counters = 7,
+    /// Upload sessions.
+    Uploads = 8,
+    /// Locks inside a mount, by the mount's id.
+    MountLocks = 9,
+}
+
+/// Something that is kept as one record.
+pub trait Record: Serialize + DeserializeOwned {
+    /// Where.
+    const TABLE: Table;
+    /// Under which key.
+    fn key(&self) -> Vec<u8>;
+}
+
+impl Record for User {
+    const TABLE: Table = Table::Users;
+    fn key(&self) -> Vec<u8> {
+        user_key(&self.name)
+    }
+}
+
+/// The key of a user's record.
+pub fn user_key(name: &UserName) -> Vec<u8> {
+    name.folded().into_bytes()
+}
+
+impl Record for AppPassword {
+    const TABLE: Table = Table::AppPasswords;
+    fn key(&self) -> Vec<u8> {
+        self.id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for Link {
+    const TABLE: Table = Table::Links;
+    fn key(&self) -> Vec<u8> {
+        let LinkId(id) = self.id;
+        id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for Mount {
+    const TABLE: Table = Table::Mounts;
+    fn key(&self) -> Vec<u8> {
+        let MountId(id) = self.id;
+        id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for RemoteTrust {
+    const TABLE: Table = Table::RemoteTrusts;
+    fn key(&self) -> Vec<u8> {
+        self.host.as_bytes().to_vec()
+    }
+}
+
+/// Changes of records that happen together or not at all.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(super) writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(super) absent: Vec<Vec<u8>>,
+    pub(super) present: Vec<Vec<u8>>,
+    pub(super) fault: Option<crate::store::Error>,
+}
+
+impl Batch {
+    /// Nothing yet.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Writes a record, new or over the old one.
+    #[must_use]
+    pub fn put<R: Record>(mut self, record: &R) -> Batch {
+        match encode(record) {
+            Ok(value) => self.writes.push((key::<R>(&record.key()), Some(value))),
+            Err(error) => self.fault = Some(error),
+        }
+        self
+    }
+
+    /// Removes a record, if it is there.
+    #[must_use]
+    pub fn delete<R: Record>(mut self, record: &[u8]) -> Batch {
+        self.writes.push((key::<R>(record), None));
+        self
+    }
+
+    /// Requires that there is no such record; otherwise nothing happens and the answer is [`crate::store::Error::Conflict`].
+    #[must_use]
+    pub fn absent<R: Record>(mut self, record: &[u8]) -> Batch {
+        self.absent.push(key::<R>(record));
+        self
+    }
+
+    /// Requires that there is such a record.
+    #[must_use]
+    pub fn present<R: Record>(mut self, record: &[u8]) -> Batch {
+        self.present.push(key::<R>(record));
+        self
+    }
+}
+
+fn key<R: Record>(record: &[u8]) -> Vec<u8> {
+    [&[R::TABLE as u8], record].concat()
+}
+
+impl Store {
+    /// A record by its key. A short read, mostly from sled's own cache.
+    pub fn get<R: Record>(&self, record: &[u8]) -> Result<Option<R>> {
+        self.inner.trees.get(Tree::Records, &key::<R>(record))?.map(|value| decode(&value)).transpose()
+    }
+
+    /// Every record of a table, in the order of keys. Reads the whole table: meant for start-up and for administrators.
+    pub fn list<R: Record>(&self) -> Result<Vec<R>> {
+        self.inner.trees.tree(Tree::Records)?.scan_prefix([R::TABLE as u8]).values().map(|value| decode(&value?)).collect()
+    }
+
+    /// Writes a batch; durable when it returns. Goes on if the caller is dropped.
+    pub async fn commit(&self, batch: Batch) -> Result<()> {
+        self.inner.committer.records(batch).await
+    }
+
+    /// [`Store::commit`] for callers that may block.
+    pub fn commit_blocking(&self, batch: Batch) -> Result<()> {
+        self.inner.committer.records_blocking(batch)
+    }
+}

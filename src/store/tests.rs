@@ -1,0 +1,141 @@
+use super::*;
+use crate::domain::{RemoteTrust, SpaceId};
+
+fn trust(host: &str) -> RemoteTrust {
+    RemoteTrust { host: host.to_owned(), fingerprints: vec![[7; 32]], authorities: Vec::new(), allow_private: true }
+}
+
+fn open(directory: &Path) -> Store {
+    Store::open(directory, Options::default()).unwrap()
+}
+
+#[tokio::test]
+async fn records_are_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let instance = store.instance_id().to_owned();
+    assert!(instance.starts_with("oc") && instance.len() == 12);
+    store.commit(Batch::new().put(&trust("a")).put(&trust("b"))).await.unwrap();
+    store.commit(Batch::new().delete::<RemoteTrust>(b"a")).await.unwrap();
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!(store.instance_id(), instance);
+    assert_eq!(store.list::<RemoteTrust>().unwrap(), [trust("b")]);
+    assert_eq!(store.get::<RemoteTrust>(b"b").unwrap(), Some(trust("b")));
+    assert_eq!(store.get::<RemoteTrust>(b"a").unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_batch_whose_condition_fails_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.commit(Batch::new().absent::<RemoteTrust>(b"a").put(&trust("a"))).await.unwrap();
+    let taken = store.commit(Batch::new().put(&trust("b")).absent::<RemoteTrust>(b"a").put(&trust("a"))).await;
+    assert!(matches!(taken, Err(Error::Conflict)));
+    assert!(matches!(store.commit(Batch::new().present::<RemoteTrust>(b"b").put(&trust("b"))).await, Err(Error::Conflict)));
+    assert_eq!(store.list::<RemoteTrust>().unwrap(), [trust("a")]);
+}
+
+#[test]
+fn ids_and_epochs_rise_over_unclean_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let (epoch, id) = (store.epoch(), store.next_id().unwrap());
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!((store.epoch(), store.next_id().unwrap()), (epoch, id + 1));
+    drop(store);
+    // What a process that died leaves: no clean mark.
+    let rows = sled::Config::new().path(directory.path().join("rows")).flush_every_ms(None).open().unwrap();
+    let meta = rows.open_tree("meta").unwrap();
+    meta.remove(keys::META_CLEAN).unwrap();
+    meta.insert(keys::META_IDS, &(id + ID_BLOCK).to_be_bytes()).unwrap();
+    rows.flush().unwrap();
+    drop((meta, rows));
+    let store = open(directory.path());
+    assert_eq!((store.epoch(), store.next_id().unwrap()), (epoch + 1, id + ID_BLOCK));
+}
+
+#[test]
+fn two_processes_do_not_share_a_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    assert!(matches!(Store::open(directory.path(), Options::default()), Err(Error::InUse)));
+    drop(store);
+    open(directory.path());
+}
+
+#[test]
+fn a_newer_store_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let rows = sled::Config::new().path(directory.path().join("rows")).flush_every_ms(None).open().unwrap();
+    rows.open_tree("meta").unwrap().insert(keys::META_FORMAT, &2u64.to_be_bytes()).unwrap();
+    rows.flush().unwrap();
+    drop(rows);
+    assert!(matches!(Store::open(directory.path(), Options::default()), Err(Error::Newer(2))));
+}
+
+#[test]
+fn an_export_makes_the_same_store_with_higher_marks() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rows.jsonl");
+    let store = open(&directory.path().join("one"));
+    store.commit_blocking(Batch::new().put(&trust("a"))).unwrap();
+    let (instance, epoch, id) = (store.instance_id().to_owned(), store.epoch(), store.next_id().unwrap());
+    store.export(&file).unwrap();
+    let two = directory.path().join("two");
+    Store::import(&two, &file, &Options::default()).unwrap();
+    assert!(matches!(Store::import(&two, &file, &Options::default()), Err(Error::InUse)));
+    let store = open(&two);
+    assert_eq!(store.instance_id(), instance);
+    assert!(store.epoch() > epoch && store.next_id().unwrap() > id + ID_BLOCK);
+    assert_eq!(store.list::<RemoteTrust>().unwrap(), [trust("a")]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let cut = text.trim_end().rsplit_once('\n').unwrap().0;
+    std::fs::write(&file, cut).unwrap();
+    assert!(matches!(Store::import(&directory.path().join("three"), &file, &Options::default()), Err(Error::Corrupt(_))));
+}
+
+#[test]
+fn a_store_that_cannot_be_read_comes_back_from_its_export() {
+    let directory = tempfile::tempdir().unwrap();
+    let (rows, export) = (directory.path().join("store"), directory.path().join("rows.jsonl"));
+    let store = open(&rows);
+    store.commit_blocking(Batch::new().put(&trust("a"))).unwrap();
+    store.export(&export).unwrap();
+    let (epoch, id) = (store.epoch(), store.next_id().unwrap());
+    drop(store);
+    let database = rows.join("rows/db");
+    let length = std::fs::metadata(&database).unwrap().len();
+    std::fs::write(&database, vec![0x5a; usize::try_from(length).unwrap()]).unwrap();
+    std::fs::write(rows.join("rows/conf"), "what is this").unwrap();
+    let store = Store::open(&rows, Options { export: Some(export), ..Options::default() }).unwrap();
+    let recovery = store.recovery().unwrap();
+    assert!(recovery.from_export);
+    assert!(recovery.moved_to.join("db").exists());
+    assert_eq!(store.list::<RemoteTrust>().unwrap(), [trust("a")]);
+    assert!(store.epoch() > epoch && store.next_id().unwrap() > id);
+}
+
+#[test]
+fn a_closed_store_takes_no_more_writes_and_can_be_closed_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.close();
+    assert!(matches!(store.commit_blocking(Batch::new().put(&trust("a"))), Err(Error::Closed)));
+    assert!(matches!(store.commit_nodes(NodeJob::new(SpaceId(1), Vec::new())), Err(Error::Closed)));
+    store.close();
+}
+
+#[test]
+fn cached_rows_go_by_prefix() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.cache_put(b"1/a", b"x").unwrap();
+    store.cache_put(b"1/b", b"y").unwrap();
+    store.cache_put(b"2/a", b"z").unwrap();
+    assert_eq!(store.cache_list(b"1/").unwrap().len(), 2);
+    store.cache_remove_prefix(b"1/").unwrap();
+    assert_eq!((store.cache_get(b"1/a").unwrap(), store.cache_get(b"2/a").unwrap()), (None, Some(b"z".to_vec())));
+}
