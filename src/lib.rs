@@ -7,5 +7,6 @@
 pub mod content;
 pub mod domain;
 pub mod limits;
+pub mod space;
 pub mod store;
 pub mod wire;

@@ -1,0 +1,98 @@
+//! MKCOL and DELETE.
+
+use crate::domain::{At, Error, Kind, MountId, Node, Result, Write, Written};
+use crate::space::lookup::Resolved;
+use crate::space::{Space, mount_of, place, source_missing};
+use crate::store::{Change, Step};
+
+impl Space {
+    /// Makes a collection.
+    pub async fn mkcol(&self, at: &At, write: Write) -> Result<Written> {
+        if at.path.is_root() {
+            return Err(Error::Exists);
+        }
+        let held = self.hold(at, false).await?;
+        let at = at.clone();
+        self.blocking(move |space| {
+            let made = space.mkcol_now(&at, &write);
+            drop(held);
+            made
+        })
+        .await
+    }
+
+    fn mkcol_now(&self, at: &At, write: &Write) -> Result<Written> {
+        let target = self.target(at)?;
+        if target.row.is_some() {
+            return Err(Error::Exists);
+        }
+        self.check_write(&target, write)?;
+        let (staged, stat) = self.files.stage_folder()?;
+        let node = self.new_node(Kind::Collection, 0, stat.stamp)?;
+        let node = self.place_staged(&target, staged, stat, vec![Change::Put { place: target.place.clone(), node }])?;
+        Ok(Written { created: true, node })
+    }
+
+    /// Deletes a file or a collection with all that is in it. Mounts that hung there are detached and returned.
+    pub async fn delete(&self, at: &At, write: Write) -> Result<Vec<MountId>> {
+        loop {
+            let exclusive = match self.resolve(at).await? {
+                Resolved::Node(node) => node.is_collection(),
+                Resolved::Mount { inner, .. } if inner.is_root() => false,
+                Resolved::Mount { .. } => return Err(Error::Unsupported("a mount is asked where it is, not in its home")),
+                Resolved::Missing { .. } => return Err(Error::NotFound),
+            };
+            let held = self.hold(at, exclusive).await.map_err(source_missing)?;
+            let (at, write) = (at.clone(), write.clone());
+            let deleted = self.blocking(move |space| {
+                let deleted = space.delete_now(&at, &write, exclusive);
+                drop(held);
+                deleted
+            });
+            if let Some(mounts) = deleted.await? {
+                return Ok(mounts);
+            }
+        }
+    }
+
+    /// None if a collection stands there now and `structure` is only shared.
+    fn delete_now(&self, at: &At, write: &Write, exclusive: bool) -> Result<Option<Vec<MountId>>> {
+        let target = self.target(at)?;
+        let row = target.row.as_ref().ok_or(Error::NotFound)?;
+        if row.is_collection() && !exclusive {
+            return Ok(None);
+        }
+        self.check_write(&target, write)?;
+        self.check_parent(&target, &write.tokens)?;
+        self.check_below(row.id, &write.tokens)?;
+        let mounts = self.mounts_in(row);
+        let mut changes = self.locks_gone(row.id)?;
+        changes.push(Change::Remove { place: target.place.clone(), keep_until: 0 });
+        let mut steps = Vec::new();
+        if row.kind != Kind::Mount {
+            let from = self.disk(&target.path).as_str().to_owned();
+            steps.push(Step::Move { from, to: self.files.purge_path().as_str().to_owned(), inode: row.stamp.inode });
+        }
+        self.carry_out(place::Write {
+            checks: vec![target.check()],
+            changes,
+            steps,
+            folders: vec![(target.place.parent, target.folder.clone())],
+            ..place::Write::default()
+        })?;
+        self.settler.purge();
+        Ok(Some(mounts))
+    }
+
+    /// Mounts at or below a node.
+    pub(super) fn mounts_in(&self, node: &Node) -> Vec<MountId> {
+        match node.kind {
+            Kind::Mount => vec![mount_of(node)],
+            Kind::File => Vec::new(),
+            Kind::Collection => {
+                let all = self.mountpoints();
+                all.iter().filter(|mountpoint| mountpoint.ancestors.contains(&node.id)).map(|mountpoint| mountpoint.mount).collect()
+            }
+        }
+    }
+}

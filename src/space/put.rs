@@ -1,0 +1,317 @@
+//! PUT: bytes to a staged file beside their checksum, then one commit.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use crate::content::{Staged, Stat};
+use crate::domain::{At, Checksum, Error, Expect, FileStamp, Kind, Node, NodeId, PutRequest, Result, TreePath, Write, Written};
+use crate::limits::PUT_COLLECTED_BYTES_MAX;
+use crate::space::hash::Hashing;
+use crate::space::lookup::Resolved;
+use crate::space::state::{Parent, Walk};
+use crate::space::{Space, place};
+use crate::store::{Change, Check, Place, Step};
+use crate::wire::Incoming;
+
+/// Where a write goes, and what is there.
+pub(super) struct Target {
+    pub(super) place: Place,
+    /// From the root of the space.
+    pub(super) path: TreePath,
+    /// The collection that holds it.
+    pub(super) folder: TreePath,
+    /// Ids from the root to that collection.
+    pub(super) chain: Vec<NodeId>,
+    pub(super) row: Option<Node>,
+    /// The base of the request, from the root of the space: paths of locks are told below it.
+    pub(super) base: TreePath,
+}
+
+impl Target {
+    /// What the row must still be when the write is committed.
+    pub(super) fn check(&self) -> Check {
+        Check { place: self.place.clone(), seen: self.row.as_ref().map(|node| (node.id, node.etag.clone())) }
+    }
+}
+
+/// The bytes of a body, when all have come.
+enum Content {
+    Collected(Vec<Bytes>),
+    Staged { staged: Staged, stat: Stat, checksum: Checksum },
+}
+
+impl Space {
+    /// Writes a file, new or over the old one.
+    pub async fn put(&self, at: &At, request: PutRequest, body: Incoming) -> Result<Written> {
+        let old_size = self.before_body(at, &request).await?;
+        let content = self.receive(&request, body, old_size).await?;
+        let held = self.hold(at, false).await?;
+        let at = at.clone();
+        self.blocking(move |space| {
+            let written = space.put_now(&at, &request, content);
+            drop(held);
+            written
+        })
+        .await
+    }
+
+    /// Refuses what can be refused before the body is read; everything is checked again under the lock of the name.
+    async fn before_body(&self, at: &At, request: &PutRequest) -> Result<u64> {
+        let old = match self.resolve_for_write(at).await? {
+            Resolved::Node(node) if node.kind == Kind::Collection => return Err(Error::IsCollection),
+            Resolved::Node(node) => Some(node),
+            Resolved::Mount { .. } => return Err(Error::Unsupported("a mount is asked where it is, not in its home")),
+            Resolved::Missing { parent_exists: true } => None,
+            Resolved::Missing { parent_exists: false } => return Err(Error::ParentMissing),
+        };
+        self.check_write_early(at, &request.write)?;
+        if old.as_ref().is_none_or(|node| node.size > 0) {
+            expect(&request.write.expect, old.as_ref())?;
+        }
+        let old_size = old.map_or(0, |node| node.size);
+        if let Some(length) = request.length {
+            self.fits(length.saturating_sub(old_size))?;
+        }
+        Ok(old_size)
+    }
+
+    /// Reads the body: a small one into memory, a large one into a staged file.
+    async fn receive(&self, request: &PutRequest, mut body: Incoming, old_size: u64) -> Result<Content> {
+        let mut pieces = Vec::new();
+        let mut total = 0;
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|_broken| Error::BodyBroken)?;
+            total += piece.len();
+            pieces.push(piece);
+            if total > PUT_COLLECTED_BYTES_MAX {
+                return self.receive_large(request, body, pieces, old_size).await;
+            }
+        }
+        check_length(request, total as u64)?;
+        Ok(Content::Collected(pieces))
+    }
+
+    /// Writes and hashes pieces of half a megabyte while the next one comes. No thread waits for the client.
+    async fn receive_large(&self, request: &PutRequest, mut body: Incoming, mut pieces: Vec<Bytes>, old_size: u64) -> Result<Content> {
+        let length = request.length;
+        let (staged, file) = self.blocking(move |space| Ok(space.files.stage(length)?)).await?;
+        let mut work = Work { file: Arc::new(file), hashing: Hashing::for_body(request.checksum.as_ref()) };
+        let mut total: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let mut ended = false;
+        while !ended {
+            if request.length.is_some_and(|length| total > length) {
+                return Err(Error::BodyMismatch("the body is longer than announced"));
+            }
+            if request.length.is_none() {
+                self.fits(total.saturating_sub(old_size))?;
+            }
+            let job = work.begin(std::mem::take(&mut pieces));
+            let mut size = 0;
+            while size < PUT_COLLECTED_BYTES_MAX {
+                let Some(piece) = body.next().await else {
+                    ended = true;
+                    break;
+                };
+                let piece = piece.map_err(|_broken| Error::BodyBroken)?;
+                size += piece.len();
+                pieces.push(piece);
+            }
+            total += size as u64;
+            work.hashing = job.end().await?;
+        }
+        work.hashing = work.begin(pieces).end().await?;
+        check_length(request, total)?;
+        let modified = request.modified;
+        self.blocking(move |space| {
+            let stat = space.files.finish(&work.file, modified)?;
+            Ok(Content::Staged { staged, stat, checksum: work.hashing.finish() })
+        })
+        .await
+    }
+
+    fn put_now(&self, at: &At, request: &PutRequest, content: Content) -> Result<Written> {
+        let (staged, stat, checksum) = match content {
+            Content::Staged { staged, stat, checksum } => (staged, stat, checksum),
+            Content::Collected(pieces) => {
+                let mut hashing = Hashing::for_body(request.checksum.as_ref());
+                hashing.update(&pieces);
+                let (staged, stat) = self.files.stage_bytes(&pieces, request.modified)?;
+                (staged, stat, hashing.finish())
+            }
+        };
+        if request.checksum.as_ref().is_some_and(|sent| *sent != checksum) {
+            return Err(Error::BodyMismatch("the checksum of the body is not the one that was sent"));
+        }
+        let target = self.target(at)?;
+        match target.row.as_ref().map(|row| row.kind) {
+            Some(Kind::Collection) => return Err(Error::IsCollection),
+            Some(Kind::Mount) => return Err(Error::Unsupported("a mount is asked where it is, not in its home")),
+            Some(Kind::File) | None => {}
+        }
+        let unborn = self.check_write(&target, &request.write)?;
+        let old_size = target.row.as_ref().map_or(0, |row| row.size);
+        // The staged file is on the disk already: only the quota is left to ask.
+        self.fits_quota(stat.size.saturating_sub(old_size))?;
+        // An empty file that LOCK made for this upload was a free name to the client (davfs2 wants 201).
+        let created = target.row.is_none() || !unborn.is_empty();
+        // The rename will change the change time: unknown until then.
+        let stamp = FileStamp { ctime_ns: 0, ..stat.stamp };
+        let node = match &target.row {
+            Some(row) => Node { size: stat.size, modified: stat.modified(), stamp, checksum: Some(checksum), ..row.clone() },
+            None => Node { checksum: Some(checksum), ..self.new_node(Kind::File, stat.size, stamp)? },
+        };
+        let mut changes = vec![Change::Put { place: target.place.clone(), node }];
+        changes.extend(unborn.into_iter().map(Change::PutLock));
+        let written = self.place_staged(&target, staged, stat, changes)?;
+        Ok(Written { created, node: written })
+    }
+
+    /// Commits changes whose first writes a row, and renames its staged file or folder into place.
+    pub(super) fn place_staged(&self, target: &Target, staged: Staged, stat: Stat, changes: Vec<Change>) -> Result<Node> {
+        let to = self.disk(&target.path).as_str().to_owned();
+        let step = Step::Move { from: staged.path().as_str().to_owned(), to, inode: stat.stamp.inode };
+        let committed = self.carry_out(place::Write {
+            checks: vec![target.check()],
+            changes,
+            steps: vec![step],
+            staged: vec![staged],
+            folders: vec![(target.place.parent, target.folder.clone())],
+            moved: vec![(target.place.clone(), target.path.clone())],
+        })?;
+        committed.nodes.into_iter().next().ok_or_else(|| Error::Internal("a row was not committed".to_owned()))
+    }
+
+    /// Where a path leads for a writer, with what others did there adopted. The name must be held; on a blocking thread.
+    pub(super) fn target(&self, at: &At) -> Result<Target> {
+        for _ in 0..4 {
+            // The name itself is looked at below: its directory need not be.
+            let walk = match self.walk_now(at)? {
+                Walk::Missing { parent: None, .. } => self.walk_fresh_now(at)?,
+                walk @ (Walk::Found { .. } | Walk::Mount { .. } | Walk::Missing { .. } | Walk::Load(_) | Walk::Unplaced(_)) => walk,
+            };
+            let base = self.path_now(at.base)?.ok_or(Error::NotFound)?;
+            let target = match walk {
+                Walk::Found { place, node, path, chain } => {
+                    let folder = path.parent().ok_or(Error::Forbidden("the root of a home stays where it is"))?;
+                    Target { place, path, folder, chain, row: Some(node), base }
+                }
+                Walk::Mount { place, node, path, inner, chain } if inner.is_root() => {
+                    let folder = path.parent().unwrap_or_default();
+                    Target { place, path, folder, chain, row: Some(node), base }
+                }
+                Walk::Mount { .. } => return Err(Error::Unsupported("a mount is asked where it is, not in its home")),
+                Walk::Missing { parent: Some(Parent { id, path, name, chain }), .. } => {
+                    Target { place: Place::new(id, &name), path: path.join(&name), folder: path, chain, row: None, base }
+                }
+                Walk::Missing { parent: None, .. } => return Err(Error::ParentMissing),
+                Walk::Load(_) | Walk::Unplaced(_) => return Err(Error::NotFound),
+            };
+            if self.is_as_on_disk(&target)? {
+                return Ok(target);
+            }
+            let name = target.path.name().ok_or(Error::NotFound)?;
+            self.adopt_one(target.place.parent, &target.folder, name)?;
+        }
+        Err(Error::Changed)
+    }
+
+    fn is_as_on_disk(&self, target: &Target) -> Result<bool> {
+        use crate::content::Entry;
+        use crate::space::lookup::{fits, unreadable};
+        let stat = self.files.stat(&self.disk(&target.path)).map_err(unreadable)?;
+        if stat.as_ref().is_some_and(|stat| !self.files.is_ours(stat)) {
+            return Err(Error::Forbidden("another file system is mounted here"));
+        }
+        let row = target.row.as_ref().map(|row| (row.kind, row));
+        match (row, stat.map(|stat| (stat.entry, stat))) {
+            (Some((Kind::Mount, _)), _) => Ok(true),
+            (None, None) => self.is_ours(&target.folder),
+            (None, Some((Entry::Other, _))) => Err(Error::Forbidden("something that is no file stands there")),
+            (None, Some((Entry::File | Entry::Directory, _))) => Ok(false),
+            (Some((Kind::File, row)), Some((_, stat))) => Ok(fits(row, &stat)),
+            (Some((Kind::Collection, row)), Some((entry, stat))) => Ok(entry == Entry::Directory && row.stamp.inode == stat.stamp.inode),
+            (Some((Kind::File | Kind::Collection, _)), None) => Ok(false),
+        }
+    }
+
+    /// Whether a folder is there and takes what was staged; false if it is gone.
+    fn is_ours(&self, folder: &TreePath) -> Result<bool> {
+        use crate::space::lookup::unreadable;
+        match self.files.stat(&self.disk(folder)).map_err(unreadable)? {
+            Some(stat) if self.files.is_ours(&stat) => Ok(true),
+            Some(_) => Err(Error::Forbidden("another file system is mounted here")),
+            None => Ok(false),
+        }
+    }
+
+    fn fits_quota(&self, grown: u64) -> Result<()> {
+        let used = self.state().root.size;
+        let left = self.quota.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(used);
+        if grown <= left { Ok(()) } else { Err(Error::InsufficientStorage) }
+    }
+
+    /// Judges the locks and conditions of a write on one name, without what is below it. Returns the locks that made an empty file which this
+    /// write fills.
+    pub(super) fn check_write(&self, target: &Target, write: &Write) -> Result<Vec<crate::store::LockRow>> {
+        self.check_locks(target, &write.tokens)?;
+        let unborn = target.row.as_ref().map(|row| self.placeholders(row.id, &write.tokens)).unwrap_or_default();
+        expect(&write.expect, target.row.as_ref().filter(|_| unborn.is_empty() || matches!(write.expect, Expect::Unchanged(Some(_)))))?;
+        Ok(unborn)
+    }
+}
+
+/// Judges what must be there.
+pub(super) fn expect(expect: &Expect, row: Option<&Node>) -> Result<()> {
+    let holds = match expect {
+        Expect::Anything => true,
+        Expect::Absent => row.is_none(),
+        Expect::Unchanged(etag) => row.map(|row| &row.etag) == etag.as_ref(),
+    };
+    if holds { Ok(()) } else { Err(Error::PreconditionFailed) }
+}
+
+fn check_length(request: &PutRequest, total: u64) -> Result<()> {
+    match request.length {
+        Some(length) if length != total => Err(Error::BodyMismatch("the body has not the length that was announced")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writing and hashing of one staged file.
+struct Work {
+    file: Arc<File>,
+    hashing: Hashing,
+}
+
+/// Two jobs on their way.
+struct Running {
+    writing: tokio::task::JoinHandle<std::io::Result<()>>,
+    hashing: tokio::task::JoinHandle<Hashing>,
+}
+
+impl Work {
+    fn begin(&self, pieces: Vec<Bytes>) -> Running {
+        let (file, to_write, mut hashing) = (Arc::clone(&self.file), pieces.clone(), self.hashing.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut file = &*file;
+            to_write.iter().try_for_each(|piece| file.write_all(piece))
+        });
+        let hashing = tokio::task::spawn_blocking(move || {
+            hashing.update(&pieces);
+            hashing
+        });
+        Running { writing, hashing }
+    }
+}
+
+impl Running {
+    async fn end(self) -> Result<Hashing> {
+        let ended = |error: tokio::task::JoinError| Error::Internal(format!("a job ended early: {error}"));
+        self.writing.await.map_err(ended)??;
+        self.hashing.await.map_err(ended)
+    }
+}
