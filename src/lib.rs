@@ -7,6 +7,8 @@
 pub mod content;
 pub mod domain;
 pub mod limits;
+pub mod mount;
+pub mod remote;
 pub mod space;
 pub mod store;
 pub mod wire;

@@ -1,0 +1,172 @@
+//! The client of other servers: how they are reached, what they are, and what is asked of them.
+//!
+//! Everything here works on passed values: trust, time limits, credentials. Pools, breakers and concurrency bounds are per origin (scheme,
+//! host, port). **Invariants:** every call has a connect, a first-byte and a stall limit; credentials never leave the origin for which they
+//! were given, but from http to https of the same host; private addresses are refused unless the administrator allowed the host; no error
+//! carries a URL.
+
+mod address;
+mod body;
+mod breaker;
+mod call;
+mod error;
+mod hash;
+mod link;
+mod lock;
+mod origin;
+mod probe;
+mod share;
+mod tls;
+mod vendor;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+pub use address::Names;
+pub use error::{Error, Fingerprint};
+pub use hash::Verified;
+pub use lock::RemoteLock;
+pub use probe::{LinkState, Probe, ProbeFault};
+pub use share::{Conditions, Content, Credentials, Listing, Received, Share};
+pub use vendor::Traits;
+
+use crate::domain::RemoteTrust;
+use origin::{Origin, OriginKey};
+
+/// Time limits of calls to other servers.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// Until a connection stands, TLS included.
+    pub connect: Duration,
+    /// From the request, or the end of its body, to the head of the answer.
+    pub first_byte: Duration,
+    /// How long the remote may stand still in the middle of a body.
+    pub stall: Duration,
+    /// How long our own client may stand still while we send its body on.
+    pub source_stall: Duration,
+    /// The whole of an answer that is no file: a listing, a page.
+    pub answer: Duration,
+    /// First pause of an open breaker; doubles with each failure.
+    pub breaker_pause: Duration,
+    /// Longest pause of an open breaker.
+    pub breaker_pause_max: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+            source_stall: Duration::from_secs(120),
+            answer: Duration::from_secs(300),
+            breaker_pause: Duration::from_secs(2),
+            breaker_pause_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What is fixed about this server as a client.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Our instance id: sent with each request, so that loops end.
+    pub instance_id: String,
+    /// What the administrator decided about single hosts.
+    pub trust: Vec<RemoteTrust>,
+    /// Where addresses of names come from.
+    pub names: Names,
+}
+
+/// Every other server: clients, trust and breakers by origin. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Remotes {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    instance_id: String,
+    names: Names,
+    timeouts: Timeouts,
+    platform: tls::Platform,
+    trust: RwLock<HashMap<String, RemoteTrust>>,
+    origins: Mutex<HashMap<OriginKey, Arc<Origin>>>,
+}
+
+/// Most origins whose clients are kept; beyond it those without running calls are dropped.
+const ORIGINS_MAX: usize = 1024;
+
+impl Remotes {
+    /// A client with these decisions and limits.
+    pub fn new(policy: Policy, timeouts: Timeouts) -> Remotes {
+        let trust = by_host(policy.trust);
+        let inner = Inner {
+            instance_id: policy.instance_id,
+            names: policy.names,
+            timeouts,
+            platform: tls::Platform::default(),
+            trust: RwLock::new(trust),
+            origins: Mutex::default(),
+        };
+        Remotes { inner: Arc::new(inner) }
+    }
+
+    /// Replaces what the administrator decided; new connections follow it at once.
+    pub fn set_trust(&self, trust: Vec<RemoteTrust>) {
+        *self.inner.trust.write().unwrap_or_else(PoisonError::into_inner) = by_host(trust);
+        self.inner.origins.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Our own instance id.
+    pub fn instance_id(&self) -> &str {
+        &self.inner.instance_id
+    }
+
+    /// The time limits.
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.inner.timeouts
+    }
+
+    /// Lets the next call to an origin through, whatever failed before: somebody asked for it.
+    pub fn forget_failures(&self, url: &str) {
+        let key = url::Url::parse(url).ok().and_then(|url| OriginKey::of(&url));
+        let known = key.and_then(|key| self.inner.origins.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned());
+        if let Some(origin) = known {
+            origin.forget_failures();
+        }
+    }
+
+    fn origin(&self, key: &OriginKey) -> Result<Arc<Origin>, Error> {
+        let mut origins = self.inner.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = origins.get(key) {
+            return Ok(Arc::clone(origin));
+        }
+        if origins.len() >= ORIGINS_MAX {
+            origins.retain(|_, origin| Arc::strong_count(origin) > 1);
+        }
+        let trust = self.trust_of(key);
+        let origin = Arc::new(Origin::new(&self.inner, trust)?);
+        origins.insert(key.clone(), Arc::clone(&origin));
+        Ok(origin)
+    }
+
+    /// The decisions for `host:port` and for `host`, together.
+    fn trust_of(&self, key: &OriginKey) -> RemoteTrust {
+        let trust = self.inner.trust.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = RemoteTrust { host: key.host.clone(), fingerprints: Vec::new(), authorities: Vec::new(), allow_private: false };
+        for host in [&key.host_and_port(), &key.host] {
+            if let Some(one) = trust.get(host) {
+                found.fingerprints.extend_from_slice(&one.fingerprints);
+                found.authorities.extend(one.authorities.iter().cloned());
+                found.allow_private |= one.allow_private;
+            }
+        }
+        found
+    }
+}
+
+fn by_host(trust: Vec<RemoteTrust>) -> HashMap<String, RemoteTrust> {
+    trust.into_iter().map(|one| (one.host.to_ascii_lowercase(), one)).collect()
+}
