@@ -11,4 +11,5 @@ pub mod mount;
 pub mod remote;
 pub mod space;
 pub mod store;
+pub mod tree;
 pub mod wire;

@@ -1,0 +1,101 @@
+//! Etags of collections above mountpoints: composed when they are read, so that a change on a remote raises them without a write to the
+//! home (DESIGN 3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::{Etag, Kind, MountId, MountState, Name, Node, NodeId, Permissions};
+use crate::mount::MountHandle;
+use crate::space::Mountpoint;
+use crate::tree::{Access, Entry, View};
+
+/// The mounts of a home with their root etags, all read before anything that is answered with them.
+pub(super) struct Roots {
+    points: Arc<Vec<Mountpoint>>,
+    /// In the order of `points`; none where it does not count.
+    etags: Vec<Option<Etag>>,
+}
+
+impl Roots {
+    /// The composed etag of each of `nodes` that has mounts below; nothing where the home has no mounts.
+    pub(super) fn composed<'nodes>(&self, nodes: impl Iterator<Item = &'nodes Node>) -> HashMap<NodeId, Etag> {
+        if self.points.is_empty() {
+            return HashMap::new();
+        }
+        nodes.filter(|node| node.is_collection()).filter_map(|node| Some((node.id, self.compose(node)?))).collect()
+    }
+
+    /// The node with its etag composed, if mounts hang below it.
+    pub(super) fn above(&self, mut node: Node) -> Node {
+        if let Some(etag) = self.compose(&node).filter(|_| node.is_collection()) {
+            node.etag = etag;
+        }
+        node
+    }
+
+    fn compose(&self, node: &Node) -> Option<Etag> {
+        let mut hash = None;
+        for (point, etag) in self.points.iter().zip(&self.etags).filter(|(point, _)| point.ancestors.contains(&node.id)) {
+            let hash = hash.get_or_insert_with(|| Sha256::new_with_prefix(node.etag.to_string()));
+            hash.update(point.mount.0.to_be_bytes());
+            if let Some(etag) = etag {
+                hash.update(etag.to_string());
+            }
+        }
+        let digest = hash?.finalize();
+        let text: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Some(Etag::Opaque(text.into_boxed_str()))
+    }
+}
+
+impl View {
+    /// What counts in composed etags, as it is now. For a listing it is taken before the members are read: a collection's etag must not be
+    /// newer than what is listed in it (DESIGN 1.9).
+    pub(super) fn roots(&self) -> Roots {
+        let counted = |mount| {
+            let handle = self.forest.mounts().get(mount)?;
+            // A mount that contains us would raise its own etag for ever.
+            handle.counts_in_etags().then(|| handle.root().etag)
+        };
+        let points = self.space.mountpoints();
+        let etags = points.iter().map(|point| counted(point.mount)).collect();
+        Roots { points, etags }
+    }
+
+    /// The node with its etag composed, if mounts hang below it.
+    pub(super) fn with_composed_etag(&self, node: Node) -> Node {
+        self.roots().above(node)
+    }
+
+    /// What stands at a mountpoint: the remote root, or the bare row where the mount's record is not there.
+    pub(super) fn mounted_entry(&self, mount: MountId, row: &Node) -> Entry {
+        let root = self.forest.mounts().get(mount).map_or_else(|| bare_mountpoint(row), |handle| handle.root());
+        // Dead properties are asked of the remote, and nobody who lists a parent may wait for that.
+        let node = Node { has_properties: false, ..root };
+        let access = self.mount_access(mount, &node, true);
+        Entry { node, access }
+    }
+
+    pub(super) fn mount_access(&self, mount: MountId, node: &Node, mount_root: bool) -> Access {
+        let own = mount_root && self.granted == Permissions::ALL;
+        Access { granted: self.granted & node.permissions, shared: true, mount_root: own, mount: Some(mount) }
+    }
+
+    /// The mounts at or below a path of the home, with the name under which each hangs.
+    pub(super) fn mounts_under(&self, collection: NodeId) -> Vec<(MountId, Name)> {
+        let mountpoints = self.space.mountpoints();
+        let below = mountpoints.iter().filter(|mountpoint| mountpoint.ancestors.contains(&collection));
+        below.map(|mountpoint| (mountpoint.mount, mountpoint.name.clone())).collect()
+    }
+}
+
+/// Whether requests to the mount's remote can be answered now.
+pub(super) fn is_online(handle: &MountHandle) -> bool {
+    handle.state() == MountState::Online
+}
+
+fn bare_mountpoint(row: &Node) -> Node {
+    Node { kind: Kind::Collection, permissions: Permissions::READ, ..row.clone() }
+}

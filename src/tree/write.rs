@@ -1,0 +1,197 @@
+//! Writing: put, mkcol, delete, properties.
+
+use crate::domain::{Error, Expect, LockDepth, LockToken, Name, Permissions, PropertyChange, PutRequest, Result, TreePath, Write};
+use crate::tree::resolve::{MountTarget, Target};
+use crate::tree::{Entry, View};
+use crate::wire::Incoming;
+
+/// Names that a file drop tries before it gives up.
+const DROP_NAMES_MAX: u32 = 1000;
+
+impl View {
+    /// Writes a file, whole or not at all. Returns whether the name was free, and the file.
+    ///
+    /// # Errors
+    /// What [`Error`] lists for writes; the old content stays on every one of them.
+    pub async fn put(&self, path: &TreePath, request: PutRequest, body: Incoming) -> Result<(bool, Entry)> {
+        if self.is_drop() {
+            return self.put_dropped(path, request, body).await;
+        }
+        match self.resolve(path).await? {
+            Target::Home { at, node } => {
+                self.demand(self.granted, Permissions::UPDATE)?;
+                if node.is_collection() {
+                    return Err(Error::IsCollection);
+                }
+                let written = self.space.put(&at, request, body).await?;
+                Ok((written.created, self.home_entry(written.node)))
+            }
+            Target::HomeFree { at, parent_exists } => {
+                self.demand(self.granted, Permissions::CREATE)?;
+                if !parent_exists {
+                    return Err(Error::ParentMissing);
+                }
+                let written = self.space.put(&at, request, body).await?;
+                Ok((written.created, self.home_entry(written.node)))
+            }
+            Target::Mount(target) => {
+                self.admit(&target, Permissions::UPDATE, Permissions::CREATE, &request.write.tokens).await?;
+                let written = self.handle(target.mount)?.put(&self.via, &target.inner, request, body).await;
+                let written = written.map_err(|error| below_mount(error, &target))?;
+                let access = self.mount_access(target.mount, &written.node, target.inner.is_root());
+                Ok((written.created, Entry { node: written.node, access }))
+            }
+        }
+    }
+
+    /// A file drop never says what it holds: a taken name becomes `name (2).ext`.
+    async fn put_dropped(&self, path: &TreePath, request: PutRequest, body: Incoming) -> Result<(bool, Entry)> {
+        let Some(name) = path.name().filter(|_| path.depth() == 1) else {
+            return Err(Error::Forbidden("this link takes files only, and only in its top folder"));
+        };
+        for number in 1..=DROP_NAMES_MAX {
+            let candidate = TreePath::from(numbered(&name, number)?);
+            if let Target::HomeFree { at, parent_exists: true } = self.resolve(&candidate).await? {
+                let write = Write { expect: Expect::Absent, tokens: request.write.tokens.clone() };
+                let written = self.space.put(&at, PutRequest { write, ..request }, body).await?;
+                return Ok((true, self.home_entry(written.node)));
+            }
+        }
+        Err(Error::LimitReached("too many files of that name were dropped here"))
+    }
+
+    /// Makes a collection.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::ParentMissing`], and what [`Error`] lists for writes.
+    pub async fn mkcol(&self, path: &TreePath, write: Write) -> Result<Entry> {
+        if self.is_drop() {
+            return Err(Error::Forbidden("this link takes files only"));
+        }
+        match self.resolve(path).await? {
+            Target::Home { .. } => Err(Error::Exists),
+            Target::HomeFree { at, parent_exists } => {
+                self.demand(self.granted, Permissions::CREATE)?;
+                if !parent_exists {
+                    return Err(Error::ParentMissing);
+                }
+                Ok(self.home_entry(self.space.mkcol(&at, write).await?.node))
+            }
+            Target::Mount(target) if target.inner.is_root() => Err(Error::Exists),
+            Target::Mount(target) => {
+                self.admit(&target, Permissions::CREATE, Permissions::CREATE, &write.tokens).await?;
+                let written = self.handle(target.mount)?.mkcol(&self.via, &target.inner, write).await;
+                let node = written.map_err(|error| below_mount(error, &target))?.node;
+                let access = self.mount_access(target.mount, &node, false);
+                Ok(Entry { node, access })
+            }
+        }
+    }
+
+    /// Deletes a node and all below it. Of a mount's root this unmounts; mounts below a deleted folder are detached, and nothing is asked of
+    /// their remotes.
+    ///
+    /// # Errors
+    /// What [`Error`] lists for writes. The root of a view cannot be deleted.
+    pub async fn delete(&self, path: &TreePath, write: Write) -> Result<()> {
+        if path.is_root() {
+            return Err(Error::Forbidden("the top folder cannot be deleted"));
+        }
+        match self.resolve(path).await? {
+            Target::HomeFree { .. } => {
+                self.demand(self.granted, Permissions::READ)?;
+                Err(Error::NotFound)
+            }
+            Target::Home { at, node } => {
+                self.demand(self.granted, Permissions::DELETE)?;
+                let write = self.home_write(&node, write)?;
+                if !self.mounts_under(node.id).is_empty() {
+                    self.demand_own_mount()?;
+                }
+                for mount in self.space.delete(&at, write).await? {
+                    self.forest.mounts().remove(mount).await?;
+                }
+                Ok(())
+            }
+            Target::Mount(target) if target.inner.is_root() => {
+                self.demand_own_mount()?;
+                self.check_home_locks(&target, &write.tokens).await?;
+                // The row goes first: a mount without a row is invisible, a row without a mount would be a folder that never answers.
+                self.space.remove_mount(target.mount).await?;
+                self.forest.mounts().remove(target.mount).await
+            }
+            Target::Mount(target) => {
+                self.admit(&target, Permissions::DELETE, Permissions::DELETE, &write.tokens).await?;
+                let deleted = self.handle(target.mount)?.delete(&self.via, &target.inner, write).await;
+                deleted.map_err(|error| below_mount(error, &target))
+            }
+        }
+    }
+
+    /// Changes dead properties and the modification time, all or none.
+    ///
+    /// # Errors
+    /// What [`Error`] lists for writes.
+    pub async fn patch_properties(&self, path: &TreePath, changes: Vec<PropertyChange>, write: Write) -> Result<Entry> {
+        match self.resolve(path).await? {
+            Target::HomeFree { .. } => {
+                self.demand(self.granted, Permissions::READ)?;
+                Err(Error::NotFound)
+            }
+            Target::Home { at, node } => {
+                self.demand(self.granted, Permissions::UPDATE)?;
+                let write = self.home_write(&node, write)?;
+                Ok(self.home_entry(self.space.patch_properties(&at, changes, write).await?))
+            }
+            Target::Mount(target) => {
+                self.admit(&target, Permissions::UPDATE, Permissions::UPDATE, &write.tokens).await?;
+                let node = self.handle(target.mount)?.patch_properties(&self.via, &target.inner, changes, write).await;
+                let node = node.map_err(|error| below_mount(error, &target))?;
+                let access = self.mount_access(target.mount, &node, target.inner.is_root());
+                Ok(Entry { node, access })
+            }
+        }
+    }
+
+    /// Whether a write inside a mount is allowed: `existing` on what is there, `free` on its parent for a free name. Rights of the view and
+    /// of the remote intersect; a lock on a folder above the mountpoint counts inside it too.
+    pub(super) async fn admit(&self, target: &MountTarget, existing: Permissions, free: Permissions, tokens: &[LockToken]) -> Result<()> {
+        let handle = self.handle(target.mount)?;
+        let (node, needed) = match handle.stat(&self.via, &target.inner).await {
+            Ok(node) => (node, existing),
+            Err(Error::NotFound) => {
+                let parent = target.inner.parent().ok_or(Error::NotFound)?;
+                let parent = handle.stat(&self.via, &parent).await;
+                (parent.map_err(|error| if matches!(error, Error::NotFound) { Error::ParentMissing } else { error })?, free)
+            }
+            Err(error) => return Err(error),
+        };
+        self.demand(self.granted & node.permissions, needed)?;
+        self.check_home_locks(target, tokens).await
+    }
+
+    /// A lock of the home that reaches down to a mountpoint.
+    pub(super) async fn check_home_locks(&self, target: &MountTarget, tokens: &[LockToken]) -> Result<()> {
+        let locks = self.space.locks(&target.at).await?;
+        let reaching = locks.into_iter().find(|lock| lock.depth == LockDepth::Infinity && !tokens.contains(&lock.token));
+        reaching.map_or(Ok(()), |lock| Err(Error::Locked(lock.root)))
+    }
+}
+
+/// An error from inside a mount, told in paths of the view.
+pub(super) fn below_mount(error: Error, target: &MountTarget) -> Error {
+    if let Error::Locked(root) = error { Error::Locked(target.at.path.join_path(&root)) } else { error }
+}
+
+/// `single.txt`, `single (2).txt`, … as ownCloud counts (`protocol/owncloud.md` 2.4).
+fn numbered(name: &Name, number: u32) -> Result<Name> {
+    if number == 1 {
+        return Ok(name.clone());
+    }
+    let text = name.as_str();
+    let numbered = match text.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => format!("{stem} ({number}).{extension}"),
+        Some(_) | None => format!("{text} ({number})"),
+    };
+    Name::parse(&numbered).map_err(|_error| Error::InvalidName("it is too long to be numbered"))
+}
