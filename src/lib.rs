@@ -9,6 +9,7 @@ pub mod domain;
 pub mod limits;
 pub mod mount;
 pub mod remote;
+pub mod service;
 pub mod space;
 pub mod store;
 pub mod tree;

@@ -1,0 +1,197 @@
+//! Administration as data: what a command asks for and what comes of it. The control socket carries these, and the commands use them
+//! alike whether a server runs or not.
+
+mod execute;
+mod rows;
+
+use serde::{Deserialize, Serialize};
+
+pub use rows::{CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
+
+use crate::domain::Secret;
+
+/// What is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Command {
+    /// Whether somebody is there, and who.
+    Ping,
+    /// A new account.
+    UserAdd {
+        /// Its name.
+        name: String,
+        /// May it administer the server?
+        admin: bool,
+        /// Shown to people.
+        display_name: Option<String>,
+        /// Bytes.
+        quota: Option<u64>,
+        /// Its password.
+        password: Secret,
+    },
+    /// Every account.
+    UserList,
+    /// A new password.
+    UserPassword {
+        /// Whose.
+        name: String,
+        /// The new one.
+        password: Secret,
+    },
+    /// A random password for one device.
+    UserAppPassword {
+        /// Whose.
+        name: String,
+        /// What for.
+        label: String,
+    },
+    /// The end of an account.
+    UserRemove {
+        /// Whose.
+        name: String,
+        /// Delete the files instead of moving them aside.
+        purge: bool,
+    },
+    /// A new public link.
+    LinkCreate {
+        /// Whose file or folder.
+        user: String,
+        /// Where.
+        path: String,
+        /// What it allows.
+        terms: LinkTerms,
+    },
+    /// The links of a user.
+    LinkList {
+        /// Whose.
+        user: String,
+    },
+    /// Other terms for a link.
+    LinkUpdate {
+        /// Number, or `USER:/PATH`.
+        id: String,
+        /// What changes.
+        terms: LinkTerms,
+    },
+    /// The end of a link.
+    LinkRemove {
+        /// Number, or `USER:/PATH`.
+        id: String,
+    },
+    /// A new mount.
+    MountAdd {
+        /// In whose tree.
+        user: String,
+        /// A link or WebDAV URL.
+        url: String,
+        /// Name of the mountpoint, where the remote's does not do.
+        name: Option<String>,
+        /// Its password, where one is known.
+        password: Option<Secret>,
+    },
+    /// The mounts of a user.
+    MountList {
+        /// Whose.
+        user: String,
+    },
+    /// Ask the remote again now.
+    MountRetry {
+        /// Number, or `USER:/PATH`.
+        id: String,
+    },
+    /// Another password for a mount.
+    MountPassword {
+        /// Number, or `USER:/PATH`.
+        id: String,
+        /// The password.
+        password: Secret,
+    },
+    /// Another name for a mountpoint.
+    MountRename {
+        /// Number, or `USER:/PATH`.
+        id: String,
+        /// The name.
+        name: String,
+    },
+    /// The end of a mount; the remote keeps everything.
+    MountRemove {
+        /// Number, or `USER:/PATH`.
+        id: String,
+    },
+    /// What was decided about other servers.
+    RemoteList,
+    /// Trust a certificate or an authority of another server.
+    RemoteTrust {
+        /// `host[:port]`.
+        host: String,
+        /// SHA-256 of the certificate, hexadecimal.
+        fingerprint: Option<String>,
+        /// Certificates of authorities, DER.
+        authorities: Vec<Vec<u8>>,
+    },
+    /// Allow another server in a private network.
+    RemoteAllowPrivate {
+        /// `host[:port]`.
+        host: String,
+    },
+    /// Forget what was decided about another server.
+    RemoteRemove {
+        /// `host[:port]`.
+        host: String,
+    },
+    /// Take in outside edits now.
+    Scan {
+        /// Whose; everybody's if none.
+        user: Option<String>,
+    },
+    /// What is wrong with the server, or with a link.
+    Doctor {
+        /// The link; the server itself if none.
+        url: Option<String>,
+        /// The link's password.
+        password: Option<Secret>,
+    },
+    /// Rows and keys into a folder.
+    Backup {
+        /// Which; absolute.
+        folder: String,
+    },
+}
+
+/// The terms of a link, as a person writes them; none keeps what is, or the default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LinkTerms {
+    /// `read`, `edit` or `drop`.
+    pub permissions: Option<String>,
+    /// A password; empty removes it.
+    pub password: Option<Secret>,
+    /// Last day, `YYYY-MM-DD`; empty removes it.
+    pub expires: Option<String>,
+    /// A note.
+    pub label: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is done; in words.
+    Done(String),
+    /// A secret that is shown this once.
+    Secret(Secret),
+    /// Accounts.
+    Users(Vec<UserRow>),
+    /// One new or changed link.
+    Link(LinkRow),
+    /// Links.
+    Links(Vec<LinkRow>),
+    /// One new or changed mount.
+    Mount(MountRow),
+    /// Mounts.
+    Mounts(Vec<MountRow>),
+    /// Decisions about other servers.
+    Remotes(Vec<RemoteRow>),
+    /// Scans.
+    Scans(Vec<ScanRow>),
+    /// What was checked.
+    Checks(Vec<CheckRow>),
+}

@@ -1,0 +1,134 @@
+//! What listings show.
+
+use serde::{Deserialize, Serialize};
+
+/// An account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UserRow {
+    /// Name.
+    pub name: String,
+    /// Shown to people.
+    pub display_name: String,
+    /// May it administer the server?
+    pub admin: bool,
+    /// Bytes; none is unlimited.
+    pub quota: Option<u64>,
+    /// How many app passwords.
+    pub app_passwords: usize,
+    /// When it was made, RFC 3339.
+    pub created: String,
+}
+
+/// A public link.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LinkRow {
+    /// Number.
+    pub id: u64,
+    /// What to give away.
+    pub url: String,
+    /// Whose.
+    pub user: String,
+    /// Where the node stands now; none where it is gone.
+    pub path: Option<String>,
+    /// `read`, `edit` or `drop`.
+    pub permissions: String,
+    /// Whether it has a password.
+    pub password: bool,
+    /// Last day, `YYYY-MM-DD`.
+    pub expires: Option<String>,
+    /// The owner's note.
+    pub label: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+}
+
+/// A mount.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MountRow {
+    /// Number.
+    pub id: u64,
+    /// In whose tree.
+    pub user: String,
+    /// Where it hangs; none where the parent is gone.
+    pub path: Option<String>,
+    /// Scheme and host of the remote; the rest of its URL is a secret.
+    pub remote: String,
+    /// The owner there, as far as known.
+    pub owner: String,
+    /// What the remote is.
+    pub vendor: String,
+    /// `online`, `offline`, `needs_password`, `withdrawn` or `loop`.
+    pub state: String,
+    /// What that means and what to do; empty while online.
+    pub hint: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+}
+
+/// What was decided about another server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemoteRow {
+    /// `host[:port]`.
+    pub host: String,
+    /// SHA-256 of trusted certificates, hexadecimal.
+    pub fingerprints: Vec<String>,
+    /// How many further authorities are trusted.
+    pub authorities: usize,
+    /// Whether it may stand in a private network.
+    pub allow_private: bool,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScanRow {
+    /// Whose home.
+    pub user: String,
+    /// New nodes.
+    pub added: u64,
+    /// Changed nodes.
+    pub changed: u64,
+    /// Nodes that are gone.
+    pub removed: u64,
+    /// What could not be taken in, and why.
+    pub skipped: Vec<String>,
+}
+
+/// How something looks that was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As it should be.
+    Ok,
+    /// It works, but should be looked at.
+    Warning,
+    /// It does not work.
+    Failed,
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckRow {
+    /// What.
+    pub name: String,
+    /// How it looks.
+    pub health: Health,
+    /// What was found, and what to do.
+    pub text: String,
+}
+
+impl CheckRow {
+    /// As it should be.
+    pub fn ok(name: impl Into<String>, text: impl Into<String>) -> CheckRow {
+        CheckRow { name: name.into(), health: Health::Ok, text: text.into() }
+    }
+
+    /// To be looked at.
+    pub fn warning(name: impl Into<String>, text: impl Into<String>) -> CheckRow {
+        CheckRow { name: name.into(), health: Health::Warning, text: text.into() }
+    }
+
+    /// Does not work.
+    pub fn failed(name: impl Into<String>, text: impl Into<String>) -> CheckRow {
+        CheckRow { name: name.into(), health: Health::Failed, text: text.into() }
+    }
+}

@@ -1,0 +1,130 @@
+//! What can be done, whoever asks: every protocol, the control socket and the commands use the same operations.
+//!
+//! [`Services`] is one server without sockets: the store, the homes, the mounts, and the rules of accounts, links and mounts above them.
+//! Two of them live in one process without knowing each other.
+
+pub mod accounts;
+pub mod admin;
+pub mod backup;
+mod doctor;
+pub mod mounts;
+pub mod passwords;
+mod refusal;
+mod secrets;
+pub mod setup;
+pub mod sharing;
+pub mod throttle;
+mod trust;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use refusal::{Reason, Refusal};
+pub use setup::{OpenError, Options};
+
+use crate::domain::{Clock, Secret};
+use crate::space::Spaces;
+use crate::store::Store;
+use crate::tree::Forest;
+
+/// One server without sockets. Clones share it.
+#[derive(Clone)]
+pub struct Services {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    clock: Clock,
+    store: Store,
+    spaces: Spaces,
+    forest: Forest,
+    accounts: accounts::Accounts,
+    sharing: sharing::Sharing,
+    mounting: mounts::Mounting,
+    throttle: Arc<throttle::Throttle>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Services").field("data", &self.inner.options.data).finish_non_exhaustive()
+    }
+}
+
+impl Services {
+    /// Accounts and logins.
+    pub fn accounts(&self) -> &accounts::Accounts {
+        &self.inner.accounts
+    }
+
+    /// Public links.
+    pub fn sharing(&self) -> &sharing::Sharing {
+        &self.inner.sharing
+    }
+
+    /// Mounts of remote shares.
+    pub fn mounting(&self) -> &mounts::Mounting {
+        &self.inner.mounting
+    }
+
+    /// Who must wait before the next guess.
+    pub fn throttle(&self) -> &throttle::Throttle {
+        &self.inner.throttle
+    }
+
+    /// Trees, for views.
+    pub fn forest(&self) -> &Forest {
+        &self.inner.forest
+    }
+
+    /// Homes.
+    pub fn spaces(&self) -> &Spaces {
+        &self.inner.spaces
+    }
+
+    /// Records.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Where `now` comes from.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.inner.options.data
+    }
+
+    /// What the services were opened with.
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// The folder of all state.
+    pub fn state_folder(&self) -> PathBuf {
+        setup::state_folder(self.data())
+    }
+}
+
+/// Random bytes from the system.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], passwords::Unusable> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_error| passwords::Unusable)?;
+    Ok(bytes)
+}
+
+/// A random password of 130 bits in groups that people can type.
+pub fn random_password() -> Result<Secret, passwords::Unusable> {
+    // No 0, 1, l and o: 32 signs that are not taken for each other.
+    const SIGNS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut text = String::with_capacity(31);
+    for (position, byte) in random::<26>()?.into_iter().enumerate() {
+        if position > 0 && position % 5 == 0 && position < 25 {
+            text.push('-');
+        }
+        text.push(SIGNS.get(usize::from(byte % 32)).map_or('a', |sign| char::from(*sign)));
+    }
+    Ok(Secret::new(text))
+}

@@ -1,0 +1,286 @@
+//! Mounts: made from any link or WebDAV URL, kept with their passwords encrypted, and retried.
+
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::refusal::Result;
+use super::secrets::Vault;
+use super::setup::{Options, state_folder};
+use super::{Reason, Refusal};
+use crate::domain::{At, Clock, Mount, MountId, MountState, Name, OfflineCause, Secret, TreePath, User, Write};
+use crate::limits::USER_MOUNTS_MAX;
+use crate::mount::Mounts;
+use crate::remote::{Names, Policy, Probe, ProbeFault, Remotes};
+use crate::store::{Batch, Store};
+use crate::tree::Forest;
+
+/// The mounts of a server as users and administrators change them.
+pub struct Mounting {
+    pub(super) store: Store,
+    pub(super) remotes: Remotes,
+    forest: Forest,
+    vault: Vault,
+    clock: Clock,
+    own_hosts: Vec<String>,
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// The remotes and mounts of a store, with the passwords decrypted. A mount whose password cannot be read will want a new one.
+pub(super) fn open_mounts(store: &Store, vault: &Vault, clock: &Clock, options: &Options) -> Result<(Remotes, Mounts)> {
+    let policy = Policy { instance_id: store.instance_id().to_owned(), trust: store.list()?, names: Names::System };
+    let remotes = Remotes::new(policy, options.remote_timeouts.clone());
+    let spool = state_folder(&options.data).join("spool");
+    std::fs::create_dir_all(&spool).map_err(|error| Refusal::failed(format!("the spool folder cannot be made: {error}")))?;
+    let mounts = Mounts::new(store.clone(), remotes.clone(), clock.clone(), spool);
+    for mount in store.list::<Mount>()? {
+        let password = vault.open_sealed(mount.id, &mount.password).unwrap_or_else(|error| {
+            tracing::error!(mount.id = mount.id.0, %error, "the password of a mount cannot be read");
+            Secret::default()
+        });
+        mounts.insert(mount, password);
+    }
+    Ok((remotes, mounts))
+}
+
+impl Mounting {
+    /// The mounts of a forest.
+    pub(super) fn new(store: Store, forest: Forest, remotes: Remotes, vault: Vault, clock: Clock, own_hosts: Vec<String>) -> Mounting {
+        Mounting { store, remotes, forest, vault, clock, own_hosts, changing: Default::default() }
+    }
+
+    fn mounts(&self) -> &Mounts {
+        self.forest.mounts()
+    }
+
+    /// Watches the remotes until the sign to stop.
+    pub fn poll_loop(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let mounts = self.mounts().clone();
+        async move { mounts.poll_loop(stop.cancelled_owned()).await }
+    }
+
+    /// Finds out what stands at a URL and mounts it at the root of a user's tree.
+    ///
+    /// # Errors
+    /// Why it cannot be mounted, and what to do about it; [`Reason::NeedsPassword`] where a password is all that is missing.
+    pub async fn add(&self, user: &User, url: &str, name: Option<&str>, password: Option<Secret>) -> Result<Mount> {
+        self.not_ourselves(url)?;
+        let given = password.is_some();
+        let probe = self.remotes.probe(url, password.clone()).await.map_err(|fault| explain(&fault, given))?;
+        let wanted = wanted_name(name, &probe)?;
+        let _changing = self.changing.lock().await;
+        if self.list(user).len() >= USER_MOUNTS_MAX {
+            return Err(Refusal::refused(format!("`{}` has {USER_MOUNTS_MAX} mounts already", user.name)));
+        }
+        let id = MountId(self.store.next_id()?);
+        let mount = Mount {
+            id,
+            user: user.name.clone(),
+            space: user.space,
+            url: probe.dav_url,
+            login: probe.login,
+            password: self.vault.seal(id, &probe.password)?,
+            vendor: probe.vendor,
+            kind: probe.kind,
+            name: probe.name,
+            owner: probe.owner,
+            page: probe.page,
+            state: MountState::Online,
+            root_etag: None,
+            created: self.clock.now(),
+        };
+        let space = self.forest.spaces().get(user.space).ok_or_else(|| Refusal::failed("the user's home is not open"))?;
+        // The record comes first: a mountpoint without a record would show a folder that nobody can reach.
+        self.store.commit(Batch::new().put(&mount)).await?;
+        self.mounts().insert(mount.clone(), probe.password);
+        if let Err(error) = space.add_mount(&At::home(TreePath::root()), id, &wanted).await {
+            self.mounts().remove(id).await?;
+            return Err(error.into());
+        }
+        tracing::info!(mount.id = id.0, user.id = %user.name, remote.host = host_of(&mount.url), "a mount was added");
+        // Its rights and etag are those of an empty folder until it was looked at; clients should not meet it in that state.
+        if let Some(handle) = self.mounts().get(id) {
+            handle.retry().await;
+        }
+        self.get(id)
+    }
+
+    /// A mount of ourselves would answer itself; what is here is shared here.
+    fn not_ourselves(&self, url: &str) -> Result<()> {
+        let authority = Url::parse(url).ok().and_then(|url| {
+            let host = url.host_str()?.to_ascii_lowercase();
+            Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+        });
+        match authority {
+            Some(authority) if self.own_hosts.contains(&authority) => Err(Refusal::refused("this link leads to this server itself")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The mounts of a user, oldest first.
+    pub fn list(&self, user: &User) -> Vec<Mount> {
+        let mut all: Vec<Mount> =
+            self.mounts().all().iter().map(|mount| mount.record()).filter(|mount| mount.space == user.space).collect();
+        all.sort_by_key(|mount| mount.id);
+        all
+    }
+
+    /// The mount of a number.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn get(&self, id: MountId) -> Result<Mount> {
+        let found = self.mounts().get(id).map(|mount| mount.record());
+        found.ok_or_else(|| Refusal::not_found(format!("there is no mount {}", id.0)))
+    }
+
+    /// Where a mount hangs.
+    pub fn path_of(&self, mount: &Mount) -> Option<TreePath> {
+        let points = self.forest.spaces().get(mount.space)?.mountpoints();
+        points.iter().find(|point| point.mount == mount.id).map(|point| point.path.clone())
+    }
+
+    /// Asks the remote again now, whatever the state was.
+    ///
+    /// # Errors
+    /// Where the remote still does not answer, with the reason.
+    pub async fn retry(&self, id: MountId) -> Result<Mount> {
+        self.get(id)?;
+        if let Some(handle) = self.mounts().get(id) {
+            handle.retry().await;
+        }
+        let mount = self.get(id)?;
+        match &mount.state {
+            MountState::Online => Ok(mount),
+            MountState::NeedsPassword => Err(Refusal::new(Reason::NeedsPassword, self.describe(&mount).1)),
+            MountState::Offline { .. } | MountState::Loop => Err(Refusal::new(Reason::RemoteUnreachable, self.describe(&mount).1)),
+            MountState::Withdrawn => Err(Refusal::not_found(self.describe(&mount).1)),
+        }
+    }
+
+    /// Gives a mount another password and asks the remote with it.
+    ///
+    /// # Errors
+    /// Where the remote does not take it.
+    pub async fn set_password(&self, id: MountId, password: Secret) -> Result<Mount> {
+        let changing = self.changing.lock().await;
+        let changed = Mount { password: self.vault.seal(id, &password)?, ..self.get(id)? };
+        self.store.commit(Batch::new().put(&changed)).await?;
+        self.mounts().set_password(id, password, changed);
+        drop(changing);
+        tracing::info!(mount.id = id.0, "the password of a mount was changed");
+        self.retry(id).await
+    }
+
+    /// Gives a mountpoint another name; the remote sees nothing of it.
+    ///
+    /// # Errors
+    /// Where the name is taken or cannot be used.
+    pub async fn rename(&self, id: MountId, name: String) -> Result<Mount> {
+        let name = Name::parse(&name).map_err(|error| Refusal::usage(format!("`{name}` cannot be a name: {error}")))?;
+        let mount = self.get(id)?;
+        let from = self.path_of(&mount).ok_or_else(|| Refusal::not_found("the mount hangs nowhere; wait for the next scan"))?;
+        let to = from.parent().unwrap_or_default().join(&name);
+        let space = self.forest.spaces().get(mount.space).ok_or_else(|| Refusal::failed("the user's home is not open"))?;
+        let absent = Write { expect: crate::domain::Expect::Absent, tokens: Vec::new() };
+        let renamed = space.rename(&At::home(from), &At::home(to), Write::unconditional(), absent).await;
+        if let Err(crate::domain::Error::PreconditionFailed) = renamed {
+            return Err(Refusal::refused(format!("there is something called `{name}` already")));
+        }
+        renamed?;
+        self.get(id)
+    }
+
+    /// Unmounts; the remote keeps everything.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn remove(&self, id: MountId) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let mount = self.get(id)?;
+        if let Some(space) = self.forest.spaces().get(mount.space) {
+            space.remove_mount(id).await?;
+        }
+        self.mounts().remove(id).await?;
+        tracing::info!(mount.id = id.0, user.id = %mount.user, "a mount was removed");
+        Ok(())
+    }
+
+    /// The state of a mount in a word, and what it means.
+    pub fn describe(&self, mount: &Mount) -> (&'static str, String) {
+        let id = mount.id.0;
+        match &mount.state {
+            MountState::Online => ("online", String::new()),
+            MountState::Offline { cause, .. } => ("offline", offline(*cause, mount)),
+            MountState::NeedsPassword => {
+                ("needs_password", format!("the link wants another password; `causeway mount password {id}` takes it"))
+            }
+            MountState::Withdrawn => {
+                let hint = format!("the other server says that the link is gone; `causeway mount retry {id}` asks again");
+                ("withdrawn", hint)
+            }
+            MountState::Loop => ("loop", "the mounted folder leads back to this server".to_owned()),
+        }
+    }
+}
+
+fn offline(cause: OfflineCause, mount: &Mount) -> String {
+    let host = host_of(&mount.url);
+    match cause {
+        OfflineCause::Unreachable => format!("{host} does not answer; `causeway doctor URL` looks where it fails"),
+        OfflineCause::BadAnswer => format!("{host} answers, but not as a WebDAV server does"),
+        OfflineCause::RemoteBusy => format!("{host} says that it cannot now"),
+        OfflineCause::NeedsPassword => "the link wants another password".to_owned(),
+        OfflineCause::Withdrawn => "the link is gone".to_owned(),
+        OfflineCause::NotAllowed => {
+            format!("{host} has a private address; `causeway remote allow-private {host}` allows that")
+        }
+        OfflineCause::Untrusted => {
+            format!("the certificate of {host} is not trusted; `causeway doctor URL` shows its fingerprint")
+        }
+    }
+}
+
+/// The host of a URL as commands take it.
+pub(super) fn host_of(url: &str) -> String {
+    Url::parse(url)
+        .ok()
+        .and_then(|url| {
+            let host = url.host_str()?.to_owned();
+            Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
+        })
+        .unwrap_or_default()
+}
+
+/// The name of a mountpoint: what the user wants, else what the remote calls it, made fit for a name.
+fn wanted_name(name: Option<&str>, probe: &Probe) -> Result<Name> {
+    if let Some(name) = name {
+        return Name::parse(name).map_err(|error| Refusal::usage(format!("`{name}` cannot be a name: {error}")));
+    }
+    let mut shown: String = probe.name.chars().filter(|letter| !letter.is_control() && *letter != '/').collect();
+    while shown.len() > 200 {
+        shown.pop();
+    }
+    Name::parse(shown.trim()).or_else(|_error| Name::parse("Mounted")).map_err(|error| Refusal::failed(error.to_string()))
+}
+
+/// Why a URL cannot be mounted, for administrators: they are told what to do about it.
+fn explain(fault: &ProbeFault, given: bool) -> Refusal {
+    let reason = match fault {
+        ProbeFault::NotAnAddress => Reason::Usage,
+        ProbeFault::NotFound => Reason::NotFound,
+        ProbeFault::NeedsPassword if given => Reason::Refused,
+        ProbeFault::NeedsPassword => Reason::NeedsPassword,
+        ProbeFault::Unreachable | ProbeFault::Busy => Reason::RemoteUnreachable,
+        ProbeFault::WrongPassword
+        | ProbeFault::UntrustedCertificate { .. }
+        | ProbeFault::PrivateAddress { .. }
+        | ProbeFault::UploadOnly
+        | ProbeFault::SharingSwitchedOff
+        | ProbeFault::NotWebdav
+        | ProbeFault::Loop
+        | ProbeFault::TooManyRedirects => Reason::Refused,
+    };
+    Refusal::new(reason, fault.to_string())
+}

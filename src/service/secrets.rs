@@ -1,0 +1,106 @@
+//! Passwords of remotes at rest: encrypted with a key that lies in the data folder, readable by the server alone.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+
+use crate::domain::{MountId, Secret};
+use crate::service::random;
+
+const KEY_BYTES: usize = 32;
+const NONCE_BYTES: usize = 12;
+
+/// Why a secret cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The key file cannot be made or read.
+    #[error("the key file cannot be used")]
+    File(#[from] std::io::Error),
+    /// The key file has the wrong length, or the machine has no randomness.
+    #[error("the key is not usable")]
+    Key,
+    /// The text was written with another key, or for another mount, or is damaged.
+    #[error("the stored password cannot be decrypted with the key of this data folder")]
+    Damaged,
+}
+
+/// Encrypts and decrypts with the key of one data folder.
+#[derive(Debug)]
+pub(super) struct Vault {
+    key: LessSafeKey,
+}
+
+impl Vault {
+    /// Reads the key, or makes it where there is none.
+    pub(super) fn open(file: &Path) -> Result<Vault, Error> {
+        let mut bytes = [0; KEY_BYTES];
+        match std::fs::File::open(file) {
+            Ok(mut file) => file.read_exact(&mut bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                bytes = random::<KEY_BYTES>().map_err(|_error| Error::Key)?;
+                let mut created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+                created.write_all(&bytes)?;
+                created.sync_all()?;
+                // The name must survive a power cut before anything is encrypted with the key.
+                if let Some(folder) = file.parent() {
+                    std::fs::File::open(folder)?.sync_all()?;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(|_error| Error::Key)?;
+        Ok(Vault { key: LessSafeKey::new(key) })
+    }
+
+    /// Nonce and ciphertext of a mount's password; nothing for no password.
+    pub(super) fn seal(&self, mount: MountId, secret: &Secret) -> Result<Vec<u8>, Error> {
+        if secret.is_empty() {
+            return Ok(Vec::new());
+        }
+        let nonce = random::<NONCE_BYTES>().map_err(|_error| Error::Key)?;
+        let mut text = secret.expose().as_bytes().to_vec();
+        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad(mount), &mut text).map_err(|_error| Error::Key)?;
+        Ok([&nonce[..], &text].concat())
+    }
+
+    /// The password that [`Vault::seal`] took.
+    pub(super) fn open_sealed(&self, mount: MountId, sealed: &[u8]) -> Result<Secret, Error> {
+        if sealed.is_empty() {
+            return Ok(Secret::default());
+        }
+        let (nonce, text) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Error::Damaged)?;
+        let mut text = text.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = self.key.open_in_place(nonce, aad(mount), &mut text).map_err(|_error| Error::Damaged)?;
+        String::from_utf8(plain.to_vec()).map(Secret::new).map_err(|_error| Error::Damaged)
+    }
+}
+
+/// A password is bound to its mount: rows cannot be exchanged.
+fn aad(mount: MountId) -> Aad<[u8; 8]> {
+    Aad::from(mount.0.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_comes_back_with_its_key_and_its_mount_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret.key");
+        let secret = Secret::new("hunter2");
+        let sealed = Vault::open(&file).unwrap().seal(MountId(1), &secret).unwrap();
+        assert!(!sealed.windows(7).any(|part| part == b"hunter2"));
+        let again = Vault::open(&file).unwrap();
+        assert_eq!(again.open_sealed(MountId(1), &sealed).unwrap(), secret);
+        assert!(matches!(again.open_sealed(MountId(2), &sealed), Err(Error::Damaged)));
+        assert!(matches!(again.open_sealed(MountId(1), sealed.get(1..).unwrap()), Err(Error::Damaged)));
+        let other = Vault::open(&folder.path().join("other.key")).unwrap();
+        assert!(matches!(other.open_sealed(MountId(1), &sealed), Err(Error::Damaged)));
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

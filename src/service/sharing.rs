@@ -1,0 +1,362 @@
+//! Public links: made by owners, opened by whoever knows the token.
+//!
+//! A link binds to a node, not to a path: it follows the node when that is moved and dies with it. **Invariant**: unknown, expired and
+//! wrongly guessed look alike, and every way in asks [`Sharing::open_link`].
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::accounts::usable_password;
+use super::passwords::{Passwords, Verdict};
+use super::refusal::Result;
+use super::throttle::Throttle;
+use super::{Reason, Refusal, random};
+use crate::domain::{Clock, Link, LinkId, Permissions, Secret, ShareToken, SpaceId, Timestamp, TreePath, User};
+use crate::space::Spaces;
+use crate::store::{Batch, Record as _, Store};
+use crate::tree::Forest;
+use crate::wire::Via;
+
+/// The links of a server, in memory as far as requests need them.
+pub struct Sharing {
+    store: Store,
+    spaces: Spaces,
+    forest: Forest,
+    clock: Clock,
+    passwords: Arc<Passwords>,
+    throttle: Arc<Throttle>,
+    links: RwLock<Links>,
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Links {
+    by_id: HashMap<LinkId, Arc<Link>>,
+    /// By SHA-256 of the token: comparing hashes tells nothing about the token (attack F5).
+    by_token: HashMap<[u8; 32], LinkId>,
+}
+
+/// Somebody at the door of a link.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit<'a> {
+    /// The token of the URL, or what stands in its place.
+    pub token: &'a str,
+    /// The password, where one was sent.
+    pub password: Option<&'a Secret>,
+    /// From where.
+    pub address: IpAddr,
+}
+
+/// Why a link does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// There is no such link, or it has expired.
+    Unknown,
+    /// It wants a password.
+    NeedsPassword,
+    /// The password is wrong.
+    WrongPassword,
+    /// Too many failures: wait that long.
+    Throttled(Duration),
+    /// Too many verifications at once: try again.
+    Busy,
+}
+
+/// What a new link is to be.
+#[derive(Debug, Clone)]
+pub struct NewLink {
+    /// The node, in the owner's tree.
+    pub path: TreePath,
+    /// 1, 15 or 4.
+    pub permissions: Permissions,
+    /// Its password, where it has one.
+    pub password: Option<Secret>,
+    /// The first second at which it no longer works.
+    pub expires: Option<Timestamp>,
+    /// The owner's note.
+    pub label: String,
+}
+
+/// What is to change about a link; none keeps what is.
+#[derive(Debug, Clone, Default)]
+pub struct LinkChange {
+    /// Rights.
+    pub permissions: Option<Permissions>,
+    /// A password; an inner none removes it.
+    pub password: Option<Option<Secret>>,
+    /// An expiry; an inner none removes it.
+    pub expires: Option<Option<Timestamp>>,
+    /// The note.
+    pub label: Option<String>,
+}
+
+impl Sharing {
+    /// Reads the links.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn open(store: Store, forest: Forest, clock: Clock, passwords: Arc<Passwords>, throttle: Arc<Throttle>) -> Result<Sharing> {
+        let mut links = Links::default();
+        for link in store.list::<Link>()? {
+            links.insert(Arc::new(link));
+        }
+        let spaces = forest.spaces().clone();
+        let sharing =
+            Sharing { store, spaces, forest, clock, passwords, throttle, links: RwLock::new(links), changing: Default::default() };
+        let used: HashSet<SpaceId> = sharing.all().iter().map(|link| link.space).collect();
+        used.into_iter().for_each(|space| sharing.tell_forest(space));
+        Ok(sharing)
+    }
+
+    /// Opens a link for a visitor.
+    ///
+    /// # Errors
+    /// [`Closed`]; a token that is not known counts as a guess.
+    pub async fn open_link(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
+        let link = self.knock(visit).await?;
+        let Some(stored) = &link.password_hash else { return Ok(link) };
+        let Some(password) = visit.password.filter(|password| !password.is_empty()) else { return Err(Closed::NeedsPassword) };
+        let subject = format!("link:{}", link.id.0);
+        if let Some(wait) = self.throttle.subject_waits(&subject)
+            && !self.passwords.remembered(&subject, stored, password)
+        {
+            return Err(Closed::Throttled(wait));
+        }
+        match self.passwords.verify(&subject, Some(stored), password).await {
+            Verdict::Right => Ok(link),
+            Verdict::StillWrong => Err(Closed::WrongPassword),
+            Verdict::Wrong => {
+                self.throttle.failed(visit.address, &subject);
+                tracing::info!(client.address = %visit.address, share.id = link.id.0, "a wrong password for a link");
+                Err(Closed::WrongPassword)
+            }
+            Verdict::Busy => Err(Closed::Busy),
+        }
+    }
+
+    /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor.
+    ///
+    /// # Errors
+    /// [`Closed`]; a token that is not known counts as a guess.
+    pub async fn knock(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
+        if let Some(wait) = self.throttle.address_waits(visit.address) {
+            return Err(Closed::Throttled(wait));
+        }
+        match self.find(visit.token).filter(|link| !is_expired(link, self.clock.now())) {
+            Some(link) => Ok(link),
+            None => Err(self.unknown(visit).await),
+        }
+    }
+
+    /// An unknown token takes the work of a wrong password where one was sent, and counts against the address once per token.
+    async fn unknown(&self, visit: Visit<'_>) -> Closed {
+        let subject = format!("token:{}", super::passwords::hex(&digest(visit.token)));
+        let verdict = match visit.password {
+            Some(password) => self.passwords.verify(&subject, None, password).await,
+            None => self.passwords.absent(&subject),
+        };
+        match verdict {
+            Verdict::Wrong => self.throttle.failed(visit.address, "token"),
+            Verdict::Right | Verdict::StillWrong => {}
+            Verdict::Busy => return Closed::Busy,
+        }
+        Closed::Unknown
+    }
+
+    /// The link of a token, expired or not.
+    fn find(&self, token: &str) -> Option<Arc<Link>> {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.by_id.get(links.by_token.get(&digest(token))?).cloned()
+    }
+
+    /// The link of a number.
+    pub fn get(&self, id: LinkId) -> Option<Arc<Link>> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Link>> {
+        let mut all: Vec<_> = self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect();
+        all.sort_by_key(|link| link.id);
+        all
+    }
+
+    /// The links of an owner, oldest first: all of them, by construction (attack L2).
+    pub fn list(&self, owner: &User) -> Vec<Arc<Link>> {
+        self.all().into_iter().filter(|link| link.space == owner.space).collect()
+    }
+
+    /// Where a link's node stands now, in the owner's tree; none where it is gone.
+    ///
+    /// # Errors
+    /// Where the home cannot be read.
+    pub async fn path_of(&self, link: &Link) -> Result<Option<TreePath>> {
+        let Some(space) = self.spaces.get(link.space) else { return Ok(None) };
+        Ok(space.path_of(link.node).await?)
+    }
+
+    /// Makes a link.
+    ///
+    /// # Errors
+    /// Where the path leads nowhere or into a mount, or the rights do not fit the node.
+    pub async fn create(&self, owner: &User, new: NewLink) -> Result<Arc<Link>> {
+        let found = self.forest.user_view(owner, Via::default())?.stat(&new.path).await;
+        if let Err(crate::domain::Error::NotFound) = found {
+            return Err(Refusal::not_found(format!("`{}` has nothing at {}", owner.name, new.path)));
+        }
+        let entry = found?;
+        if entry.access.mount.is_some() {
+            return Err(Refusal::refused(format!("{} lies in a mount; links are made where the files are", new.path)));
+        }
+        if !entry.node.is_collection() && new.permissions == Permissions::CREATE {
+            return Err(Refusal::refused("a file cannot take uploads; only a folder can be a file drop"));
+        }
+        let password_hash = self.hashed(new.password).await?;
+        let _changing = self.changing.lock().await;
+        let token = ShareToken::from_random(random::<64>()?).ok_or_else(|| Refusal::failed("no randomness for a token"))?;
+        let link = Link {
+            id: LinkId(self.store.next_id()?),
+            token,
+            owner: owner.name.clone(),
+            space: owner.space,
+            node: entry.node.id,
+            kind: entry.node.kind,
+            name: new.path.name().map_or_else(|| owner.display_name.clone(), String::from),
+            permissions: fitting(new.permissions, entry.node.is_collection()),
+            password_hash,
+            expires: new.expires,
+            label: new.label,
+            created: self.clock.now(),
+        };
+        // The token is handed out only once it is durable.
+        self.store.commit(Batch::new().put(&link)).await?;
+        tracing::info!(share.id = link.id.0, user.id = %owner.name, "a link was created");
+        Ok(self.publish(link))
+    }
+
+    /// Changes a link.
+    ///
+    /// # Errors
+    /// Where it is gone, or the rights do not fit.
+    pub async fn update(&self, id: LinkId, change: LinkChange) -> Result<Arc<Link>> {
+        let password = match change.password {
+            Some(password) => Some(self.hashed(password).await?),
+            None => None,
+        };
+        let _changing = self.changing.lock().await;
+        let link = self.get(id).ok_or_else(|| Refusal::not_found(format!("there is no link {}", id.0)))?;
+        let mut changed = Link::clone(&link);
+        if let Some(permissions) = change.permissions {
+            let collection = link.kind == crate::domain::Kind::Collection;
+            if !collection && permissions == Permissions::CREATE {
+                return Err(Refusal::refused("a file cannot take uploads; only a folder can be a file drop"));
+            }
+            changed.permissions = fitting(permissions, collection);
+        }
+        changed.password_hash = password.unwrap_or(changed.password_hash);
+        changed.expires = change.expires.unwrap_or(changed.expires);
+        changed.label = change.label.unwrap_or(changed.label);
+        self.store.commit(Batch::new().put(&changed)).await?;
+        tracing::info!(share.id = id.0, "a link was changed");
+        Ok(self.publish(changed))
+    }
+
+    /// Removes a link; its token stops at once.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn remove(&self, id: LinkId) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let Some(link) = self.get(id) else { return Err(Refusal::not_found(format!("there is no link {}", id.0))) };
+        self.store.commit(Batch::new().delete::<Link>(&link.key())).await?;
+        self.links.write().unwrap_or_else(PoisonError::into_inner).remove(&link);
+        self.tell_forest(link.space);
+        tracing::info!(share.id = id.0, "a link was removed");
+        Ok(())
+    }
+
+    /// Removes the links whose nodes are gone. They open nothing already: this keeps the list true.
+    ///
+    /// # Errors
+    /// Where a home cannot be read.
+    pub async fn sweep(&self) -> Result<()> {
+        for link in self.all() {
+            let Some(space) = self.spaces.get(link.space) else { continue };
+            if space.node(link.node).await?.is_none() {
+                self.remove(link.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn hashed(&self, password: Option<Secret>) -> Result<Option<Secret>> {
+        let Some(password) = password else { return Ok(None) };
+        usable_password(&password)?;
+        Ok(Some(self.passwords.hash(password).await?))
+    }
+
+    fn publish(&self, link: Link) -> Arc<Link> {
+        let link = Arc::new(link);
+        self.links.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&link));
+        self.tell_forest(link.space);
+        link
+    }
+
+    fn tell_forest(&self, space: SpaceId) {
+        let nodes = self.all().iter().filter(|link| link.space == space).map(|link| link.node).collect();
+        self.forest.set_linked(space, nodes);
+    }
+}
+
+impl Links {
+    fn insert(&mut self, link: Arc<Link>) {
+        self.by_token.insert(digest(link.token.expose()), link.id);
+        self.by_id.insert(link.id, link);
+    }
+
+    fn remove(&mut self, link: &Link) {
+        self.by_token.remove(&digest(link.token.expose()));
+        self.by_id.remove(&link.id);
+    }
+}
+
+/// Whether a link no longer works.
+fn is_expired(link: &Link, now: Timestamp) -> bool {
+    link.expires.is_some_and(|at| at <= now)
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Nothing is made or deleted below a link to a file: it is its own root.
+fn fitting(permissions: Permissions, collection: bool) -> Permissions {
+    if collection { permissions } else { permissions & (Permissions::READ | Permissions::UPDATE) }
+}
+
+/// The rights of a link by the word that commands use.
+///
+/// # Errors
+/// A refusal that names the words.
+pub fn permissions_named(word: &str) -> Result<Permissions> {
+    match word {
+        "read" => Ok(Permissions::READ),
+        "edit" => Ok(Permissions::EDIT),
+        "drop" => Ok(Permissions::CREATE),
+        _ => Err(Refusal::new(Reason::Usage, format!("permissions are read, edit or drop, not `{word}`"))),
+    }
+}
+
+/// The word for the rights of a link.
+pub fn permissions_word(permissions: Permissions) -> &'static str {
+    if !permissions.contains(Permissions::READ) {
+        "drop"
+    } else if permissions.contains(Permissions::UPDATE) {
+        "edit"
+    } else {
+        "read"
+    }
+}
