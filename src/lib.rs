@@ -8,6 +8,7 @@ pub mod content;
 pub mod domain;
 pub mod limits;
 pub mod mount;
+pub mod protocol;
 pub mod remote;
 pub mod service;
 pub mod space;

@@ -1,0 +1,279 @@
+//! PROPFIND (RFC 4918 9.1), streamed: pieces of 64 KiB are rendered when the connection asks for them, so that a slow client holds one
+//! piece, and a long listing gives way to others between pieces.
+
+use std::io;
+
+use async_compression::Level;
+use async_compression::tokio::bufread::GzipEncoder;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::{HeaderValue, Response, StatusCode};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::domain::{Error, Name, Node, Quota, TreePath};
+use crate::limits::{GZIP_BYTES_MIN, MULTISTATUS_PIECE_BYTES, PROPFIND_NODES_MAX, XML_BODY_BYTES_MAX};
+use crate::protocol::dav::problem::{Condition, Problem, Result};
+use crate::protocol::dav::properties::Asked;
+use crate::protocol::dav::render::{Extras, Renderer, Shown};
+use crate::protocol::dav::request::{Call, Depth, Payload, depth, full, streamed};
+use crate::tree::{Access, Listing, View};
+use crate::wire::multistatus::writer;
+use crate::wire::{Body, CONTAINS_HEADER};
+
+/// Room for a piece and the entry that goes over its end.
+const PIECE_CAPACITY: usize = MULTISTATUS_PIECE_BYTES + 4 * 1024;
+
+/// Answers PROPFIND.
+pub(super) async fn propfind(call: &Call, payload: &Payload) -> Result<Response<Body>> {
+    let asked = Asked::parse(&payload.bytes(XML_BODY_BYTES_MAX).await?)?;
+    // RFC 4918 says infinity where there is no Depth; what clients without it mean is 1 (`protocol/clients.md` 4).
+    let depth = depth(call)?.unwrap_or(Depth::One);
+    let minimal = call.named("prefer").is_some_and(|value| value.contains("return=minimal"));
+    let mut walk = Walk::begin(call, asked, depth, minimal).await?;
+    let first = walk.piece().await?;
+    let gzip = walk.unfinished() || first.len() >= GZIP_BYTES_MIN;
+    let gzip = gzip && call.header(&ACCEPT_ENCODING).is_some_and(accepts_gzip);
+    let body = match (gzip, walk.unfinished()) {
+        (false, false) => full(first),
+        (false, true) => streamed(pieces(first, walk)),
+        (true, _) => {
+            let reader = StreamReader::new(Box::pin(pieces(first, walk)));
+            streamed(ReaderStream::with_capacity(GzipEncoder::with_quality(reader, Level::Fastest), 16 * 1024))
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::MULTI_STATUS;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(writer::CONTENT_TYPE));
+    headers.insert("dav", HeaderValue::from_static(super::options::CLASSES));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Depth, Prefer"));
+    if gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    let contains = call.view.contains();
+    if let Ok(ids) = HeaderValue::from_str(&contains.join(","))
+        && !contains.is_empty()
+    {
+        headers.insert(CONTAINS_HEADER, ids);
+    }
+    if minimal {
+        headers.insert("preference-applied", HeaderValue::from_static("return=minimal"));
+    }
+    Ok(response)
+}
+
+/// Whether `Accept-Encoding` takes gzip (RFC 9110 12.5.3).
+fn accepts_gzip(header: &str) -> bool {
+    header.split(',').any(|item| {
+        let mut parameters = item.split(';').map(str::trim);
+        let coding = parameters.next().unwrap_or_default();
+        let refused = parameters.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        coding.eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+fn pieces(first: Bytes, walk: Walk) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let rest = stream::unfold(Some(walk), |walk| async move {
+        let mut walk = walk?;
+        if !walk.unfinished() {
+            return None;
+        }
+        match walk.piece().await {
+            Ok(piece) => Some((Ok(piece), Some(walk))),
+            // The answer breaks off: an end that looks whole would make clients delete what is missing in it.
+            Err(error) => Some((Err(io::Error::other(error)), None)),
+        }
+    });
+    stream::once(async move { Ok(first) }).chain(rest)
+}
+
+/// A collection whose members are being written.
+struct Frame {
+    listing: Listing,
+    path: TreePath,
+    /// With a slash at its end.
+    href: String,
+    last: Option<Name>,
+}
+
+/// The walk of one request.
+struct Walk {
+    view: View,
+    renderer: Renderer,
+    /// Prefix of hrefs of lock roots.
+    root_href: String,
+    current: Option<Frame>,
+    /// Collections to be listed, for Depth infinity.
+    pending: Vec<(TreePath, String)>,
+    infinite: bool,
+    quota: Option<Quota>,
+    nodes: usize,
+    ended: bool,
+}
+
+impl Walk {
+    async fn begin(call: &Call, asked: Asked, depth: Depth, minimal: bool) -> Result<Walk> {
+        let mut walk = Walk {
+            view: call.view.clone(),
+            renderer: Renderer::new(asked, call.view.clone(), call.root.clock.now(), minimal, PIECE_CAPACITY),
+            root_href: call.href(&TreePath::root()),
+            current: None,
+            pending: Vec::new(),
+            infinite: depth == Depth::Infinity,
+            quota: None,
+            nodes: 0,
+            ended: false,
+        };
+        let listing = match depth {
+            Depth::Zero => None,
+            Depth::One | Depth::Infinity => match call.view.list(&call.path).await {
+                Ok(listing) => Some(listing),
+                Err(Error::NotCollection) => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let own = match &listing {
+            Some(listing) => listing.own.clone(),
+            None => call.view.stat(&call.path).await?,
+        };
+        let collection = own.node.is_collection();
+        if walk.infinite && collection && (own.access.mount.is_some() || call.view.mounts_below(&call.path).await?) {
+            let problem = Problem::forbidden("A walk without end would leave this server");
+            return Err(problem.condition(Condition::PropfindFiniteDepth));
+        }
+        if walk.renderer.asked().wants_quota() && collection {
+            walk.quota = call.view.quota(&call.path).await.ok();
+        }
+        let extras = walk.extras(&call.path, &own.node, walk.quota).await;
+        let href = call.own_href(collection);
+        let name = call.path.name();
+        let display_name = match (&name, &call.root.name) {
+            (Some(name), _) => name.as_str(),
+            (None, Some(name)) => name,
+            (None, None) => &call.view.owner().display_name,
+        };
+        writer::begin(&mut walk.renderer.out);
+        let shown = Shown { base: &href, name: None, display_name, node: &own.node, etag: &own.node.etag, access: own.access };
+        walk.renderer.response(&shown, &extras);
+        walk.current = listing.map(|listing| Frame { listing, path: call.path.clone(), href, last: None });
+        Ok(walk)
+    }
+
+    fn unfinished(&self) -> bool {
+        !self.ended
+    }
+
+    /// The next piece; the last one ends the document.
+    async fn piece(&mut self) -> Result<Bytes, Error> {
+        while self.renderer.out.len() < MULTISTATUS_PIECE_BYTES {
+            if let Some(mut frame) = self.current.take() {
+                if self.members(&mut frame).await? {
+                    self.current = Some(frame);
+                }
+            } else if let Some((path, href)) = self.pending.pop() {
+                match self.view.list(&path).await {
+                    Ok(listing) => self.current = Some(Frame { listing, path, href, last: None }),
+                    // It went away meanwhile; that it was there has been said.
+                    Err(Error::NotFound | Error::ParentMissing | Error::NotCollection) => {}
+                    Err(error) => return Err(error),
+                }
+            } else {
+                writer::end(&mut self.renderer.out);
+                self.ended = true;
+                break;
+            }
+        }
+        let capacity = if self.ended { 0 } else { PIECE_CAPACITY };
+        Ok(self.renderer.out.take(capacity))
+    }
+
+    /// Writes members until the piece is full. Returns whether there may be more.
+    async fn members(&mut self, frame: &mut Frame) -> Result<bool, Error> {
+        let plain = Extras::default();
+        let mut below = Vec::new();
+        let mut full = false;
+        let last = frame.last.take();
+        for member in frame.listing.members_after(last.as_ref()) {
+            self.nodes += 1;
+            if self.nodes > PROPFIND_NODES_MAX {
+                return Err(Error::LimitReached("the tree is too large for one answer"));
+            }
+            let extras = if self.needs_extras(member.node) {
+                let quota = self.quota.filter(|_| same_quota(&frame.listing.own.access, &member.access));
+                Some(self.extras(&frame.path.join(member.name), member.node, quota).await)
+            } else {
+                None
+            };
+            let name = member.name.as_str();
+            let shown = Shown {
+                base: &frame.href,
+                name: Some(name),
+                display_name: name,
+                node: member.node,
+                etag: member.etag,
+                access: member.access,
+            };
+            self.renderer.response(&shown, extras.as_ref().unwrap_or(&plain));
+            if self.infinite && member.node.is_collection() {
+                below.push(member.name.clone());
+            }
+            if self.renderer.out.len() >= MULTISTATUS_PIECE_BYTES {
+                frame.last = Some(member.name.clone());
+                full = true;
+                break;
+            }
+        }
+        for name in below {
+            let mut href = frame.href.clone();
+            crate::wire::href::push_segment(&mut href, name.as_str());
+            href.push('/');
+            self.pending.push((frame.path.join(&name), href));
+        }
+        Ok(full)
+    }
+
+    fn needs_extras(&self, node: &Node) -> bool {
+        let asked = self.renderer.asked();
+        (node.has_properties && asked.wants_dead()) || asked.wants_locks() || (asked.wants_quota() && node.is_collection())
+    }
+
+    /// What is not in the node itself. A fault here leaves the property out: the node is there all the same.
+    async fn extras(&self, path: &TreePath, node: &Node, quota: Option<Quota>) -> Extras {
+        let asked = self.renderer.asked();
+        let mut extras = Extras::default();
+        if node.has_properties && asked.wants_dead() {
+            extras.dead = self.view.properties(path).await.unwrap_or_default();
+        }
+        if asked.wants_locks() {
+            let locks = self.view.locks(path).await.unwrap_or_default();
+            extras.locks = locks
+                .into_iter()
+                .map(|lock| {
+                    let root = [self.root_href.as_str(), &lock.root.to_href()].concat();
+                    (lock, root)
+                })
+                .collect();
+        }
+        if node.is_collection() {
+            extras.quota = quota;
+        }
+        extras
+    }
+}
+
+/// The quota of a collection holds for its members, unless a mount begins there: that would have to be asked for.
+fn same_quota(collection: &Access, member: &Access) -> bool {
+    collection.mount == member.mount
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_only_for_clients_that_ask() {
+        assert!(accepts_gzip("gzip") && accepts_gzip("deflate, GZip;q=0.5") && accepts_gzip("br,gzip"));
+        assert!(!accepts_gzip("identity") && !accepts_gzip("gzip;q=0") && !accepts_gzip("gzip; q=0.0") && !accepts_gzip(""));
+    }
+}

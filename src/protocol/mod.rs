@@ -1,0 +1,4 @@
+//! One folder per outside language. They share `service` and `tree`, never each other.
+
+pub mod dav;
+pub mod public;
