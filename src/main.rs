@@ -1,3 +1,5 @@
 //! The `causeway` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    causeway::cli::run(std::env::args_os())
+}

@@ -1,0 +1,140 @@
+//! What commands print: text for people, JSON for programs. A closed pipe ends nothing.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use crate::service::admin::{CheckRow, Health, Outcome};
+
+/// Where commands print to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Out {
+    json: bool,
+}
+
+impl Out {
+    /// Prints text, or JSON.
+    pub(super) fn new(json: bool) -> Out {
+        Out { json }
+    }
+
+    /// Whether programs read this.
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// A line on standard output.
+    pub(super) fn line(self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _closed = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// A line on standard error.
+    pub(super) fn error(self, text: &str) {
+        let _closed = writeln!(std::io::stderr().lock(), "causeway: {text}");
+    }
+
+    /// A value as JSON.
+    pub(super) fn json(self, value: &impl Serialize) {
+        self.line(&serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// What came of a command.
+    pub(super) fn outcome(self, outcome: &Outcome) {
+        if self.json {
+            return self.outcome_json(outcome);
+        }
+        match outcome {
+            Outcome::Done(text) => self.line(text),
+            Outcome::Secret(secret) => self.line(secret.expose()),
+            Outcome::Link(link) => self.line(&link.url),
+            Outcome::Mount(mount) => {
+                let place = mount.path.as_deref().unwrap_or("nowhere yet");
+                self.line(&format!("mount {} of {} at {}:{place} is {}", mount.id, mount.remote, mount.user, mount.state));
+            }
+            Outcome::Users(rows) => {
+                let cells = |row: &crate::service::admin::UserRow| {
+                    let quota = row.quota.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+                    vec![row.name.clone(), row.display_name.clone(), yes(row.admin), quota, row.app_passwords.to_string()]
+                };
+                self.table(&["NAME", "DISPLAY NAME", "ADMIN", "QUOTA", "APP PASSWORDS"], rows.iter().map(cells));
+            }
+            Outcome::Links(rows) => {
+                let cells = |row: &crate::service::admin::LinkRow| {
+                    let path = row.path.clone().unwrap_or_else(|| "(gone)".to_owned());
+                    let expires = row.expires.clone().unwrap_or_else(|| "-".to_owned());
+                    vec![row.id.to_string(), path, row.permissions.clone(), yes(row.password), expires, row.url.clone(), row.label.clone()]
+                };
+                self.table(&["ID", "PATH", "PERMISSIONS", "PASSWORD", "EXPIRES", "URL", "LABEL"], rows.iter().map(cells));
+            }
+            Outcome::Mounts(rows) => {
+                let cells = |row: &crate::service::admin::MountRow| {
+                    let path = row.path.clone().unwrap_or_else(|| "(nowhere)".to_owned());
+                    vec![row.id.to_string(), path, row.remote.clone(), row.owner.clone(), row.state.clone(), row.hint.clone()]
+                };
+                self.table(&["ID", "PATH", "REMOTE", "OWNER", "STATE", "HINT"], rows.iter().map(cells));
+            }
+            Outcome::Remotes(rows) => {
+                let cells = |row: &crate::service::admin::RemoteRow| {
+                    vec![row.host.clone(), row.fingerprints.join(" "), row.authorities.to_string(), yes(row.allow_private)]
+                };
+                self.table(&["HOST", "FINGERPRINTS", "AUTHORITIES", "PRIVATE ALLOWED"], rows.iter().map(cells));
+            }
+            Outcome::Checks(rows) => rows.iter().for_each(|row| self.check(row)),
+            Outcome::Scans(rows) => {
+                for row in rows {
+                    self.line(&format!("{}: {} added, {} changed, {} removed", row.user, row.added, row.changed, row.removed));
+                    row.skipped.iter().for_each(|skipped| self.line(&format!("  skipped: {}", skipped.escape_debug())));
+                }
+            }
+        }
+    }
+
+    /// One thing that was checked.
+    fn check(self, row: &CheckRow) {
+        let sign = match row.health {
+            Health::Ok => "ok     ",
+            Health::Warning => "WARNING",
+            Health::Failed => "FAILED ",
+        };
+        let text: String = row.text.chars().flat_map(visible).collect();
+        self.line(&format!("{sign}  {}: {text}", row.name));
+    }
+
+    fn outcome_json(self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done(text) => self.json(&serde_json::json!({ "done": text })),
+            Outcome::Secret(secret) => self.json(&serde_json::json!({ "password": secret.expose() })),
+            Outcome::Link(row) => self.json(row),
+            Outcome::Mount(row) => self.json(row),
+            Outcome::Users(rows) => self.json(rows),
+            Outcome::Links(rows) => self.json(rows),
+            Outcome::Mounts(rows) => self.json(rows),
+            Outcome::Remotes(rows) => self.json(rows),
+            Outcome::Scans(rows) => self.json(rows),
+            Outcome::Checks(rows) => self.json(rows),
+        }
+    }
+
+    /// Rows below headings, columns aligned. Control characters in names stay text.
+    pub(super) fn table(self, headings: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+        let headings = headings.iter().map(|heading| (*heading).to_owned()).collect();
+        let shown = |row: Vec<String>| row.into_iter().map(|cell| cell.chars().flat_map(visible).collect::<String>()).collect();
+        let rows: Vec<Vec<String>> = std::iter::once(headings).chain(rows.map(shown)).collect();
+        let columns = rows.first().map_or(0, Vec::len);
+        let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+        }
+    }
+}
+
+fn visible(letter: char) -> Box<dyn Iterator<Item = char>> {
+    if letter.is_control() { Box::new(letter.escape_default()) } else { Box::new(std::iter::once(letter)) }
+}
+
+fn yes(is: bool) -> String {
+    if is { "yes" } else { "-" }.to_owned()
+}

@@ -1,0 +1,264 @@
+//! One request from its headers to its answer: id and span, route, limits, authentication, protocol, access line.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::answers;
+use super::basic::{Credentials, credentials};
+use super::body::{Access, Counted, Watched};
+use super::metrics::{Counting, Metrics, RequestLabels, method_label};
+use super::peer::{Client, Peer};
+use super::route::Route;
+use super::web::Web;
+use crate::config::Network;
+use crate::domain::{Kind, Link, Secret, User};
+use crate::limits::HEADERS_BYTES_MAX;
+use crate::protocol::dav;
+use crate::protocol::public::Passes;
+use crate::service::Services;
+use crate::service::accounts::{Attempt, Denied};
+use crate::service::sharing::{Closed, Visit};
+use crate::tree::View;
+use crate::wire::{Body, CONTAINS_HEADER, VIA_HEADER, Via};
+
+/// What every request of one server needs.
+#[derive(Debug)]
+pub(super) struct App {
+    /// What can be done.
+    pub services: Services,
+    /// Numbers.
+    pub metrics: Arc<Metrics>,
+    /// Path of the public URL.
+    pub prefix: String,
+    /// Whose headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Bound of an upload.
+    pub upload_max: Option<u64>,
+    /// Passes of visitors who knew a link's password.
+    pub passes: Passes,
+    /// What is not WebDAV.
+    pub web: Web,
+    /// Count of requests, for their ids.
+    pub counter: AtomicU64,
+}
+
+/// Answers a request; never fails.
+pub(super) async fn respond(app: Arc<App>, peer: Peer, request: Request<hyper::body::Incoming>) -> Result<Response<Counted>, Infallible> {
+    let began = Instant::now();
+    let in_flight = Counting::start(&app.metrics.in_flight);
+    let route = Route::parse(request.uri().path(), &app.prefix);
+    let client = peer.client(request.headers(), &app.trusted_proxies);
+    let id = app.counter.fetch_add(1, Ordering::Relaxed);
+    let method = method_label(request.method());
+    let span = tracing::info_span!("request", request.id = id, http.method = method, ?route, client.address = %client.address, user.id = tracing::field::Empty);
+    let name = route.name();
+    let from_its_like = request.headers().contains_key(VIA_HEADER);
+    let answer = AssertUnwindSafe(answer(&app, route, client, request)).catch_unwind().instrument(span.clone()).await;
+    let mut response = answer.unwrap_or_else(|_panic| {
+        app.metrics.panics.inc();
+        span.in_scope(|| tracing::error!("a request ended in a panic"));
+        answers::fault()
+    });
+    response.headers_mut().entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    // Other servers of this kind know us by our id, whatever the answer; listings tell more (`protocol::dav`).
+    if from_its_like && let Ok(id) = HeaderValue::from_str(app.services.store().instance_id()) {
+        response.headers_mut().entry(CONTAINS_HEADER).or_insert(id);
+    }
+    let labels = RequestLabels { route: name, method, status: response.status().as_u16() };
+    let access = Access { span, began, labels, metrics: Arc::clone(&app.metrics), _in_flight: in_flight };
+    Ok(response.map(|body| Counted::new(body, access)))
+}
+
+async fn answer(app: &App, route: Route, client: Client, request: Request<hyper::body::Incoming>) -> Response<Body> {
+    if let Some(refusal) = refused_at_once(app, request.headers()) {
+        return refusal;
+    }
+    let via = via(request.headers());
+    if via.loops(app.services.store().instance_id()) {
+        return answers::loop_detected();
+    }
+    let request = request.map(|body| Watched::new(body, app.upload_max).boxed_unsync());
+    let asked = Asked { app, client, via };
+    match route {
+        Route::Home { root } => asked.home(request, root).await,
+        Route::UserFiles { root, user } => asked.user_files(request, root, &user).await,
+        Route::LinkLogin { root } => asked.link_login(request, root).await,
+        Route::LinkFiles { root, token } => asked.link_files(request, root, &token).await,
+        Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
+        Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => app.web.respond(&route, client, request).await,
+    }
+}
+
+fn refused_at_once(app: &App, headers: &HeaderMap) -> Option<Response<Body>> {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > HEADERS_BYTES_MAX {
+        return Some(answers::headers_too_large());
+    }
+    let length: Option<u64> = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    match (length, app.upload_max) {
+        (Some(length), Some(most)) if length > most => Some(answers::too_large()),
+        (Some(_) | None, Some(_) | None) => None,
+    }
+}
+
+fn via(headers: &HeaderMap) -> Via {
+    let hops: Vec<&str> = headers.get_all(VIA_HEADER).into_iter().filter_map(|value| value.to_str().ok()).collect();
+    Via::parse(&hops.join(","))
+}
+
+/// A request's sender and way, with the server that answers.
+pub(super) struct Asked<'a> {
+    pub(super) app: &'a App,
+    pub(super) client: Client,
+    pub(super) via: Via,
+}
+
+impl Asked<'_> {
+    async fn home(self, request: Request<Body>, root: String) -> Response<Body> {
+        match self.user(request.headers()).await {
+            Ok(user) => self.serve_user(request, root, &user).await,
+            Err(refusal) => *refusal,
+        }
+    }
+
+    async fn user_files(self, request: Request<Body>, root: String, named: &str) -> Response<Body> {
+        match self.user(request.headers()).await {
+            // Names are unique whatever their case, and clients write them as their users do.
+            Ok(user) if user.name.as_str().eq_ignore_ascii_case(named) => self.serve_user(request, root, &user).await,
+            Ok(_other) => answers::not_found(),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    async fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Box<Response<Body>>> {
+        login(&self.app.services, &self.app.metrics, self.client, headers).await
+    }
+
+    async fn serve_user(self, request: Request<Body>, root: String, user: &User) -> Response<Body> {
+        let view = self.app.services.forest().user_view(user, self.via.clone());
+        let prefix = &self.app.prefix;
+        let named = |root: &str| format!("{prefix}{root}/{}", user.name);
+        let aliases =
+            vec![format!("{prefix}/remote.php/webdav"), format!("{prefix}/webdav"), named("/remote.php/dav/files"), named("/dav/files")];
+        self.serve(request, self.root(root, aliases), view).await
+    }
+
+    fn root(&self, prefix: String, aliases: Vec<String>) -> dav::Root {
+        let aliases = aliases.into_iter().filter(|alias| *alias != prefix).collect();
+        let hosts = self.app.services.options().own_hosts.clone();
+        dav::Root { prefix, aliases, hosts, single_file: false, name: None, clock: self.app.services.clock().clone() }
+    }
+
+    async fn serve_link(self, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
+        let prefix = &self.app.prefix;
+        let named = |root: &str| format!("{prefix}{root}/{}", link.token.expose());
+        let aliases = vec![named("/public.php/dav/files"), named("/remote.php/dav/public-files"), named("/dav/public-files")];
+        let single_file = link.kind == Kind::File;
+        let root = dav::Root { single_file, name: Some(link.name.clone()), ..self.root(root, aliases) };
+        self.serve(request, root, self.link_view(link)).await
+    }
+
+    /// `/public.php/webdav`: the token is the name. Unknown and wrong are both 401, as clients of this root expect.
+    async fn link_login(self, request: Request<Body>, root: String) -> Response<Body> {
+        let Some(Credentials { name, password }) = credentials(request.headers()) else { return answers::unauthorized() };
+        match self.open(name.expose(), Some(&password)).await {
+            Ok(link) => self.serve_link(request, root, &link).await,
+            Err(Closed::Unknown) => answers::unauthorized(),
+            Err(closed) => self.closed(closed),
+        }
+    }
+
+    async fn link_files(self, request: Request<Body>, root: String, token: &str) -> Response<Body> {
+        let given = credentials(request.headers()).map(|given| given.password);
+        match self.open(token, given.as_ref()).await {
+            Ok(link) => self.serve_link(request, root, &link).await,
+            Err(closed) => self.closed(closed),
+        }
+    }
+
+    async fn open(&self, token: &str, password: Option<&Secret>) -> Result<Arc<Link>, Closed> {
+        self.app.services.sharing().open_link(Visit { token, password, address: self.client.address }).await
+    }
+
+    /// The tree that a link opens, its guards passed.
+    pub(super) fn link_view(&self, link: &Link) -> crate::domain::Result<View> {
+        let owner = self.app.services.accounts().get(&link.owner);
+        let shown = owner.map_or_else(|| link.owner.to_string(), |owner| owner.display_name.clone());
+        self.app.services.forest().link_view(link, &shown, self.via.clone())
+    }
+
+    fn closed(&self, closed: Closed) -> Response<Body> {
+        match closed {
+            Closed::Unknown => answers::not_found(),
+            Closed::NeedsPassword => answers::unauthorized(),
+            Closed::WrongPassword => {
+                self.app.metrics.refused_logins.inc();
+                answers::unauthorized()
+            }
+            Closed::Throttled(wait) => answers::throttled(wait),
+            Closed::Busy => answers::unavailable(Duration::from_secs(2)),
+        }
+    }
+
+    async fn serve(&self, request: Request<Body>, root: dav::Root, view: crate::domain::Result<View>) -> Response<Body> {
+        match view {
+            Ok(view) => dav::handle(spelt(request, &self.app.prefix), view, root).await,
+            // A fault of ours must never look like absence or a wrong password.
+            Err(error) => {
+                tracing::error!(%error, "a tree could not be opened");
+                answers::unavailable(Duration::from_secs(30))
+            }
+        }
+    }
+}
+
+/// The account whose name and password a request carries.
+pub(super) async fn login(
+    services: &Services,
+    metrics: &Metrics,
+    client: Client,
+    headers: &HeaderMap,
+) -> Result<Arc<User>, Box<Response<Body>>> {
+    let Some(Credentials { name, password }) = credentials(headers) else { return Err(Box::new(answers::unauthorized())) };
+    let attempt = Attempt { name: name.expose(), password: &password, address: client.address };
+    match services.accounts().login(attempt).await {
+        Ok(user) => {
+            tracing::Span::current().record("user.id", tracing::field::display(&user.name));
+            Ok(user)
+        }
+        Err(denied) => {
+            metrics.refused_logins.inc();
+            Err(Box::new(match denied {
+                Denied::Wrong => answers::unauthorized(),
+                Denied::Throttled(wait) => answers::throttled(wait),
+                Denied::Busy => answers::unavailable(Duration::from_secs(2)),
+            }))
+        }
+    }
+}
+
+/// A request whose path stands as the client wrote it, where a proxy took the prefix off.
+fn spelt(mut request: Request<Body>, prefix: &str) -> Request<Body> {
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let whole = path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if prefix.is_empty() || whole {
+        return request;
+    }
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(format!("{prefix}{path}")).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}

@@ -1,0 +1,200 @@
+//! Which root a request is for. **Invariant**: a route's `Debug` shows no token, and logs show routes, never paths (attack F6).
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+/// Where a request goes.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/`: says OPTIONS, for clients that look there first.
+    Root,
+    /// The tree of whoever logs in: `/remote.php/webdav`, `/webdav`.
+    Home {
+        /// The root, as it stands in the URL.
+        root: String,
+    },
+    /// The tree of a named user: `/remote.php/dav/files/USER`, `/dav/files/USER`.
+    UserFiles {
+        /// The root, as it stands in the URL.
+        root: String,
+        /// The user.
+        user: String,
+    },
+    /// A link whose token is the user name: `/public.php/webdav`.
+    LinkLogin {
+        /// The root, as it stands in the URL.
+        root: String,
+    },
+    /// A link whose token stands in the URL: `/public.php/dav/files/TOKEN`, `/remote.php/dav/public-files/TOKEN`.
+    LinkFiles {
+        /// The root, as it stands in the URL.
+        root: String,
+        /// The secret.
+        token: String,
+    },
+    /// The page of a link: `/s/TOKEN`, `/index.php/s/TOKEN`, and what lies below it.
+    LinkPage {
+        /// The page's path, as it stands in the URL.
+        base: String,
+        /// The secret.
+        token: String,
+        /// What of it.
+        page: Page,
+    },
+    /// `/healthz`: the process answers.
+    Healthz,
+    /// `/readyz`: the process serves.
+    Readyz,
+    /// `/metrics`: for this machine and for administrators.
+    Metrics,
+    /// Nothing of ours.
+    Unknown,
+}
+
+/// What of a link's page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    /// The page itself.
+    View,
+    /// The file, or a zip of the folder.
+    Download,
+    /// Where the password is sent.
+    Login,
+}
+
+/// The roots with a name below them, and how they are spelt.
+const USER_FILES: &[&str] = &["/remote.php/dav/files/", "/dav/files/"];
+const LINK_FILES: &[&str] = &["/public.php/dav/files/", "/remote.php/dav/public-files/", "/dav/public-files/"];
+const HOMES: &[&str] = &["/remote.php/webdav", "/webdav"];
+const PAGES: &[&str] = &["/s/", "/index.php/s/"];
+
+impl Route {
+    /// Reads the path of a request. `prefix` is the path of the public URL: a proxy may have taken it off or not.
+    pub(super) fn parse(path: &str, prefix: &str) -> Route {
+        let inner = below(path, prefix).unwrap_or(path);
+        let spelt = |root: &str| format!("{prefix}{root}");
+        if let Some(root) = HOMES.iter().find(|root| below(inner, root).is_some()) {
+            return Route::Home { root: spelt(root) };
+        }
+        if below(inner, "/public.php/webdav").is_some() {
+            return Route::LinkLogin { root: spelt("/public.php/webdav") };
+        }
+        for root in USER_FILES {
+            if let Some((segment, user)) = named(inner, root) {
+                return Route::UserFiles { root: spelt(&format!("{root}{segment}")), user };
+            }
+        }
+        for root in LINK_FILES {
+            if let Some((segment, token)) = named(inner, root) {
+                return Route::LinkFiles { root: spelt(&format!("{root}{segment}")), token };
+            }
+        }
+        for root in PAGES {
+            if let Some((segment, token, page)) = inner.strip_prefix(root).and_then(page) {
+                return Route::LinkPage { base: spelt(&format!("{root}{segment}")), token, page };
+            }
+        }
+        match inner {
+            "" | "/" => Route::Root,
+            "/healthz" => Route::Healthz,
+            "/readyz" => Route::Readyz,
+            "/metrics" => Route::Metrics,
+            _ => Route::Unknown,
+        }
+    }
+
+    /// The route's name, for logs and metrics.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Route::Root => "root",
+            Route::Home { .. } => "home",
+            Route::UserFiles { .. } => "user-files",
+            Route::LinkLogin { .. } => "link-login",
+            Route::LinkFiles { .. } => "link-files",
+            Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
+            Route::LinkPage { page: Page::Download, .. } => "link-download",
+            Route::Healthz => "healthz",
+            Route::Readyz => "readyz",
+            Route::Metrics => "metrics",
+            Route::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What follows a root: nothing, or a slash and more. `/webdav2` is not below `/webdav`.
+fn below<'path>(path: &'path str, root: &str) -> Option<&'path str> {
+    path.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The segment after a root, as it stands there and decoded.
+fn named(path: &str, root: &str) -> Option<(String, String)> {
+    let rest = path.strip_prefix(root)?;
+    let segment = rest.split('/').next().filter(|segment| !segment.is_empty())?;
+    let decoded = percent_decode_str(segment).decode_utf8().ok()?;
+    Some((segment.to_owned(), decoded.into_owned()))
+}
+
+fn page(rest: &str) -> Option<(&str, String, Page)> {
+    let (segment, page) = rest.split_once('/').unwrap_or((rest, ""));
+    let page = match page {
+        "" => Page::View,
+        "download" => Page::Download,
+        "authenticate" => Page::Login,
+        _ => return None,
+    };
+    let token = percent_decode_str(segment).decode_utf8().ok()?.into_owned();
+    (!token.is_empty()).then_some((segment, token, page))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: Route) {
+        assert!(Route::parse(path, "") == expected, "{path}: {:?}", Route::parse(path, ""));
+    }
+
+    #[test]
+    fn every_root_is_known_in_every_spelling() {
+        let text = str::to_owned;
+        check("/remote.php/webdav/Photos/a.jpg", Route::Home { root: text("/remote.php/webdav") });
+        check("/remote.php/webdav", Route::Home { root: text("/remote.php/webdav") });
+        check("/webdav/", Route::Home { root: text("/webdav") });
+        check("/webdav2/", Route::Unknown);
+        check("/dav/files/anna/a", Route::UserFiles { root: text("/dav/files/anna"), user: text("anna") });
+        check("/remote.php/dav/files/anna%40x", Route::UserFiles { root: text("/remote.php/dav/files/anna%40x"), user: text("anna@x") });
+        check("/remote.php/dav/files/", Route::Unknown);
+        check("/public.php/webdav/", Route::LinkLogin { root: text("/public.php/webdav") });
+        for root in LINK_FILES {
+            check(&format!("{root}TOK/a"), Route::LinkFiles { root: format!("{root}TOK"), token: text("TOK") });
+        }
+        check("/s/TOK", Route::LinkPage { base: text("/s/TOK"), token: text("TOK"), page: Page::View });
+        check("/index.php/s/TOK/download", Route::LinkPage { base: text("/index.php/s/TOK"), token: text("TOK"), page: Page::Download });
+        check("/s/TOK/other", Route::Unknown);
+        check("/", Route::Root);
+        check("/readyz", Route::Readyz);
+    }
+
+    #[test]
+    fn the_prefix_of_the_public_url_is_taken_off_and_comes_back() {
+        for path in ["/cloud/webdav/a", "/webdav/a"] {
+            assert!(Route::parse(path, "/cloud") == Route::Home { root: "/cloud/webdav".to_owned() });
+        }
+        assert!(Route::parse("/cloud", "/cloud") == Route::Root);
+        assert!(Route::parse("/cloudy/webdav", "/cloud") == Route::Unknown);
+    }
+
+    #[test]
+    fn f6_debug_shows_no_token() {
+        assert_eq!(format!("{:?}", Route::parse("/s/SECRET", "")), "link-page");
+        assert_eq!(format!("{:?}", Route::parse("/public.php/dav/files/SECRET", "")), "link-files");
+    }
+}

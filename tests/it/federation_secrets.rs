@@ -1,0 +1,129 @@
+//! F6: whatever happens between servers, no token and no password appears in a log, not even at its most talkative.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use causeway::config::log_filter;
+use causeway::domain::Secret;
+use causeway::service::Reason;
+use causeway::service::admin::{Command, LinkTerms, Outcome};
+use tracing_subscriber::filter::{FilterExt as _, dynamic_filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::support::federation::{impatient, names, put_chunked, transfer};
+use crate::support::server::{TestServer, password};
+
+/// The process has one log, and other tests run beside this one: it is open only while this test runs.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything that is logged from here on, whichever thread and crate says it.
+fn listen() -> Lines {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let open = dynamic_filter_fn(|_, _| OPEN.load(Ordering::SeqCst));
+    tracing_subscriber::registry().with(layer.with_filter(open.and(log_filter("trace,sled::pagecache=trace")))).init();
+    OPEN.store(true, Ordering::SeqCst);
+    lines
+}
+
+/// What must not be found, in the clear and as it travels.
+fn spellings(secret: &str) -> Vec<String> {
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let list: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
+    vec![secret.to_owned(), hex, list.join(", ")]
+}
+
+fn basic(login: &str, password: &str) -> String {
+    base64::engine::general_purpose::STANDARD.encode(format!("{login}:{password}"))
+}
+
+#[tokio::test]
+async fn f6_no_secret_reaches_the_log() {
+    let lines = listen();
+    let (anna, bob) = (TestServer::with_user("anna").await, impatient("bob").await);
+    bob.execute(Command::RemoteAllowPrivate { host: anna.host() }).await;
+    anna.mkcol("anna", "/Photos").await;
+    anna.put("anna", "/Photos/a.txt", "from anna").await;
+    let secret = || Some(Secret::new("Sesam-0p3n-y0urs3lf"));
+    let terms = LinkTerms { permissions: Some("edit".to_owned()), password: secret(), ..LinkTerms::default() };
+    let link = anna.link_with("anna", "/Photos", terms).await;
+    let plain = anna.link("anna", "/Photos", "edit").await;
+    let token = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let add = |url: &str, password: Option<Secret>| Command::MountAdd { user: "bob".to_owned(), url: url.to_owned(), name: None, password };
+    bob.refuse(add(&link.url, Some(Secret::new("Wr0ng-and-th3refore-t0ld"))), Reason::Refused).await;
+    bob.execute(add(&link.url, secret())).await;
+    bob.execute(add(&plain.url, None)).await;
+    for mount in ["/Photos", "/Photos (2)"].map(|path| path.replace(' ', "%20")) {
+        names(&bob, "bob", &mount).await;
+        bob.put("bob", &format!("{mount}/b.txt"), "from bob").await;
+        assert_eq!(put_chunked(&bob, "bob", &format!("{mount}/c.txt"), &["in ", "pieces"]).await, 201);
+        transfer(&bob, "bob", "MOVE", &format!("{mount}/b.txt"), &format!("{mount}/d.txt")).expect(201).await;
+        transfer(&bob, "bob", "COPY", &format!("{mount}/d.txt"), "/out.txt").send().await;
+        bob.ask_as("bob", "GET", &format!("{mount}/nothing")).expect(404).await;
+        bob.ask_as("bob", "DELETE", &format!("{mount}/d.txt")).expect(204).await;
+        bob.ask_as("bob", "DELETE", &format!("{mount}/c.txt")).expect(204).await;
+    }
+    // As people come by the link: the page, WebDAV by token, and with what is wrong.
+    let (first, second) = (token(&link.url), token(&plain.url));
+    for path in [format!("/s/{first}"), format!("/s/{second}"), format!("/s/{second}/download"), format!("/public.php/dav/files/{second}/")]
+    {
+        anna.ask("GET", &path).send().await;
+    }
+    anna.ask("PROPFIND", "/public.php/webdav/").basic(&first, "Wr0ng-and-th3refore-t0ld").send().await;
+    anna.ask("GET", "/remote.php/webdav/").basic("anna", "Wr0ng-and-th3refore-t0ld").send().await;
+    let device = anna.execute(Command::UserAppPassword { name: "anna".to_owned(), label: "phone".to_owned() }).await;
+    let Outcome::Secret(device) = device else { panic!("{device:?}") };
+    let device = device.expose().to_owned();
+    anna.ask("GET", "/remote.php/webdav/Photos/a.txt").basic("anna", &device).expect(200).await;
+    // And where the remote goes away, changes its password, and withdraws the link.
+    let changed = LinkTerms { password: Some(Secret::new("An0ther-Sesam-f0r-all")), ..LinkTerms::default() };
+    anna.execute(Command::LinkUpdate { id: link.id.to_string(), terms: changed }).await;
+    bob.refuse(Command::MountRetry { id: "bob:/Photos".to_owned() }, Reason::NeedsPassword).await;
+    bob.execute(Command::MountPassword { id: "bob:/Photos".to_owned(), password: Secret::new("An0ther-Sesam-f0r-all") }).await;
+    anna.execute(Command::LinkRemove { id: plain.id.to_string() }).await;
+    bob.ask_as("bob", "GET", "/Photos%20(2)/a.txt").send().await;
+    let anna = anna.sleep().await;
+    bob.ask_as("bob", "GET", "/Photos/a.txt").expect(503).await;
+    let anna = anna.wake().await;
+    bob.stop().await;
+    anna.stop().await;
+    OPEN.store(false, Ordering::SeqCst);
+
+    let log = String::from_utf8_lossy(&lines.0.lock().unwrap()).into_owned();
+    assert!(log.contains("TRACE") && log.contains("causeway"), "the log was heard: {} bytes", log.len());
+    let mut secrets: Vec<String> = [&first, &second].into_iter().flat_map(|token| spellings(token)).collect();
+    for word in ["Sesam-0p3n-y0urs3lf", "An0ther-Sesam-f0r-all", "Wr0ng-and-th3refore-t0ld", &password("anna"), &password("bob"), &device] {
+        secrets.extend(spellings(word));
+    }
+    for (login, word) in [
+        (first.as_str(), "Sesam-0p3n-y0urs3lf"),
+        (&first, "An0ther-Sesam-f0r-all"),
+        (&first, "Wr0ng-and-th3refore-t0ld"),
+        (&second, ""),
+        ("anna", &device),
+        ("anna", &password("anna")),
+        ("bob", &password("bob")),
+    ] {
+        secrets.push(basic(login, word));
+    }
+    let told: Vec<&str> = log.lines().filter(|line| secrets.iter().any(|secret| line.contains(secret))).take(20).collect();
+    assert!(told.is_empty(), "secrets in the log:\n{}", told.join("\n"));
+}

@@ -1,0 +1,30 @@
+//! Integration tests: one binary, one module for each protocol or habit; attacks by their number.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod dav;
+mod dav_attacks;
+mod dav_copy_move;
+mod dav_listing;
+mod dav_locks;
+mod federation;
+mod federation_etags;
+mod federation_faults;
+mod federation_secrets;
+mod federation_streams;
+mod federation_writes;
+mod remote_attacks;
+mod remote_faults;
+mod remote_interop;
+mod remote_poll;
+mod server_auth;
+mod server_cli;
+mod server_http;
+mod server_links;
+mod server_mounts;
+mod support;

@@ -1,0 +1,164 @@
+//! The poll: changes on a remote show in the root's etag, states come and go by themselves, and one dead remote delays no other.
+
+use std::time::Duration;
+
+use causeway::domain::{Error, Etag, MountState, OfflineCause, Vendor};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::bad_remote::{BadRemote, Fault};
+use crate::support::mounted::{Mounted, allowed};
+
+/// Longest that a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs a test beside the poll loop.
+async fn polling(mounted: &Mounted, test: impl Future<Output = ()>) {
+    let stop = CancellationToken::new();
+    let poll = mounted.mounts.poll_loop(stop.clone().cancelled_owned());
+    tokio::select! {
+        () = poll => panic!("the poll ended by itself"),
+        () = test => {}
+    }
+}
+
+async fn start(vendor: Vendor) -> (BadRemote, Mounted) {
+    let remote = BadRemote::start().await;
+    let mounted = Mounted::new(&remote.url(), vendor, allowed(&remote.host()));
+    (remote, mounted)
+}
+
+fn etag(mounted: &Mounted) -> Etag {
+    mounted.handle.root().etag
+}
+
+async fn check_changes_show(vendor: Vendor) {
+    let (remote, mounted) = start(vendor).await;
+    polling(&mounted, async {
+        assert_eq!(mounted.names("").await.unwrap(), ["a.txt", "sub"]);
+        assert_eq!(mounted.names("sub").await.unwrap(), ["b.txt"]);
+        let first = etag(&mounted);
+        // Nothing changes, so nothing may be raised.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(etag(&mounted), first, "an etag that rises by itself keeps sync clients busy");
+        remote.write("sub/b.txt", "longer than it was before");
+        until("the change below", || etag(&mounted) != first).await;
+        assert_eq!(mounted.read("sub/b.txt").await.unwrap(), "longer than it was before");
+        let second = etag(&mounted);
+        remote.remove("a.txt");
+        until("the removal", || etag(&mounted) != second).await;
+        assert_eq!(mounted.names("").await.unwrap(), ["sub"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn changes_show_in_the_roots_etag() {
+    check_changes_show(Vendor::OwnCloud).await;
+}
+
+#[tokio::test]
+async fn changes_show_where_etags_do_not_tell_of_what_is_below() {
+    check_changes_show(Vendor::Other).await;
+}
+
+#[tokio::test]
+async fn a_mount_goes_offline_and_comes_back_by_itself() {
+    let (remote, mounted) = start(Vendor::OwnCloud).await;
+    polling(&mounted, async {
+        mounted.names("").await.unwrap();
+        remote.set(Fault::Refused).await;
+        let offline = |state| matches!(state, MountState::Offline { cause: OfflineCause::Unreachable, .. });
+        until("offline", || offline(mounted.handle.state())).await;
+        assert_eq!(mounted.handle.root().kind, causeway::domain::Kind::Collection);
+        remote.set(Fault::None).await;
+        until("online", || mounted.handle.state() == MountState::Online).await;
+        assert_eq!(mounted.names("").await.unwrap(), ["a.txt", "sub"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_a_state_of_its_own_until_the_right_one_comes() {
+    use causeway::domain::Secret;
+    let (remote, mounted) = start(Vendor::OwnCloud).await;
+    mounted.names("").await.unwrap();
+    remote.set_password("another");
+    assert_eq!(mounted.handle.retry().await, MountState::NeedsPassword);
+    assert!(matches!(mounted.names("sub").await, Err(Error::Unavailable { cause: OfflineCause::NeedsPassword, .. })));
+    remote.take_seen();
+    for _ in 0..10 {
+        assert!(mounted.names("sub").await.is_err());
+    }
+    assert!(remote.take_seen().is_empty(), "a host that says no is not asked again and again");
+    mounted.mounts.set_password(mounted.handle.record().id, Secret::new("another"), mounted.handle.record());
+    assert_eq!(mounted.handle.retry().await, MountState::Online);
+    assert_eq!(mounted.names("sub").await.unwrap(), ["b.txt"]);
+}
+
+#[tokio::test]
+async fn a_withdrawn_share_is_a_state_of_its_own_and_comes_back() {
+    let (remote, mounted) = start(Vendor::OwnCloud).await;
+    mounted.names("").await.unwrap();
+    remote.set(Fault::Status(404)).await;
+    assert_eq!(mounted.handle.retry().await, MountState::Withdrawn);
+    assert!(matches!(mounted.names("sub").await, Err(Error::Unavailable { cause: OfflineCause::Withdrawn, .. })));
+    remote.set(Fault::None).await;
+    assert_eq!(mounted.handle.retry().await, MountState::Online);
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_one_listing_share_its_answer() {
+    let (remote, mounted) = start(Vendor::OwnCloud).await;
+    let all = futures_util::future::join_all((0..20).map(|_| mounted.names(""))).await;
+    assert!(all.into_iter().all(|names| names.unwrap() == ["a.txt", "sub"]));
+    let asked = remote.take_seen().into_iter().filter(|seen| seen.method == "PROPFIND").count();
+    assert!(asked <= 2, "{asked} questions for one listing");
+}
+
+#[tokio::test]
+async fn a_hung_remote_does_not_hold_up_the_poll_of_another() {
+    let (dead, first) = start(Vendor::OwnCloud).await;
+    let live = BadRemote::start().await;
+    let mut record = first.handle.record();
+    record.id = causeway::domain::MountId(8);
+    record.url = live.url();
+    first.remotes.set_trust(vec![allowed(&dead.host()), allowed(&live.host())]);
+    first.mounts.insert(record, causeway::domain::Secret::new("pw"));
+    let other = first.mounts.get(causeway::domain::MountId(8)).unwrap();
+    polling(&first, async {
+        let via = causeway::wire::Via::default();
+        first.names("").await.unwrap();
+        other.list(&via, &causeway::domain::TreePath::root()).await.unwrap();
+        dead.set(Fault::BlackHole).await;
+        for content in ["one", "two two", "three three"] {
+            let before = other.root().etag;
+            live.write("a.txt", content);
+            until("a change beside a hung remote", || other.root().etag != before).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_ends_the_transfer() {
+    use futures_util::StreamExt;
+    let (remote, mounted) = start(Vendor::OwnCloud).await;
+    let (_, file) = mounted.handle.open(&causeway::wire::Via::default(), &crate::support::mounted::at("sub/b.txt")).await.unwrap();
+    remote.set(Fault::Stall).await;
+    // The remote announces more than it sends; our reader goes away before the stall would be noticed.
+    let length = file.size();
+    if let Ok(mut body) = file.stream(&causeway::wire::Via::default(), 0..length).await {
+        body.next().await.unwrap().unwrap();
+        drop(body);
+    }
+    remote.set(Fault::None).await;
+    assert_eq!(mounted.read("a.txt").await.unwrap(), "alpha");
+}
