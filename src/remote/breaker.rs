@@ -12,6 +12,8 @@ const FAILURES_MAX: u32 = 3;
 pub(super) struct Breaker {
     failures: u32,
     open_until: Option<Instant>,
+    /// A caller was let through to see whether the server is back.
+    trial: bool,
 }
 
 impl Breaker {
@@ -23,6 +25,7 @@ impl Breaker {
         }
         // Until this trial has ended, or the pause has passed again, the others are still answered at once.
         self.open_until = Some(now + pause);
+        self.trial = true;
         Ok(())
     }
 
@@ -31,8 +34,13 @@ impl Breaker {
         *self = Breaker::default();
     }
 
-    /// A failure; the third in a row opens it, and each further one doubles the pause.
+    /// A failure; the third in a row opens it, and each trial that fails doubles the pause. Calls that were under way when it opened tell
+    /// nothing new: twenty of them that end at once must not shut a server out for a minute that is away for a second.
     pub(super) fn fail(&mut self, now: Instant, pause: Duration, pause_max: Duration) {
+        if self.open_until.is_some() && !self.trial {
+            return;
+        }
+        self.trial = false;
         self.failures = self.failures.saturating_add(1);
         if let Some(doublings) = self.failures.checked_sub(FAILURES_MAX) {
             let pause = pause.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(pause_max);
@@ -60,9 +68,14 @@ mod tests {
         breaker.fail(start + second, second, second * 8);
         assert_eq!(breaker.admit(start + second, second), Err(second * 2));
         for _ in 0..40 {
-            breaker.fail(start, second, second * 8);
+            breaker.fail(start + second, second, second * 8);
         }
-        assert_eq!(breaker.admit(start, second), Err(second * 8));
+        assert_eq!(breaker.admit(start + second, second), Err(second * 2), "calls of before the trial do not count");
+        for trial in 1..=40 {
+            assert_eq!(breaker.admit(start + second * 8 * trial, second), Ok(()));
+            breaker.fail(start + second * 8 * trial, second, second * 8);
+        }
+        assert_eq!(breaker.admit(start + second * 8 * 40, second), Err(second * 8));
         breaker.succeed();
         assert_eq!(breaker.admit(start, second), Ok(()));
     }

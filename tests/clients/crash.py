@@ -36,10 +36,11 @@ class Commands(threading.Thread):
         self.gone_links = before.gone_links if before else set()
         self.gone_mounts = before.gone_mounts if before else set()
         self.pending, self.serial, self.faults = None, before.serial if before else 0, []
+        self.lost = False        # one command had no answer: what the next did could not be told from what that one did
         self.acknowledged = before.acknowledged if before else 0
 
     def run(self):
-        while not self.moment.stopping.is_set() and not self.faults:
+        while not self.moment.stopping.is_set() and not self.faults and not self.lost:
             self.chance.choice((self.make_link, self.make_link, self.remove_link, self.make_mount, self.make_mount, self.remove_mount))()
 
     def command(self, server, *words):
@@ -51,6 +52,7 @@ class Commands(threading.Thread):
         if code == 0:
             self.acknowledged += 1
             return out
+        self.lost = True
         if self.moment.killed_at is None:
             self.faults.append(f'commands: `causeway {" ".join(map(str, words))}` exited {code} before the kill: {err.strip()[:300]}')
         return None
@@ -224,6 +226,7 @@ class Crash:
         held = worker.settle(actual)
         if not faults:
             faults = lock_faults(worker.wire, worker.folder, held)
+        worker.wire.close()      # while the other places are looked at the server may end an idle connection
         return faults
 
     def eventually(self, worker):
