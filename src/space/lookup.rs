@@ -183,6 +183,8 @@ impl Space {
         match &walk {
             Walk::Found { .. } | Walk::Mount { .. } => return Ok(walk),
             Walk::Missing { deepest, .. } if self.is_fresh(*deepest)? => return Ok(walk),
+            // Others write into this directory just now: the one name tells as much as all of them.
+            Walk::Missing { parent: Some(parent), .. } if self.is_free_on_disk(parent)? => return Ok(walk),
             Walk::Missing { .. } | Walk::Load(_) | Walk::Unplaced(_) => {}
         }
         let structure = Arc::clone(&self.structure).read_owned().await;
@@ -291,6 +293,14 @@ impl Space {
         let (stamp, again_at_ns) = (folder.stamp, folder.again_at_ns);
         drop(state);
         self.is_current(&path, stamp, again_at_ns)
+    }
+
+    /// Whether a name that no row has is free in its directory too, and that is still the directory of the row.
+    fn is_free_on_disk(&self, parent: &Parent) -> Result<bool> {
+        let inode = self.state().folders.get(&parent.id).map_or(0, |folder| folder.stamp.inode);
+        let is_directory = |stat: &Stat| stat.entry == Entry::Directory && stat.stamp.inode == inode;
+        let look = |path: &TreePath| self.files.stat(&self.disk(path)).map_err(unreadable);
+        Ok(inode != 0 && look(&parent.path)?.as_ref().is_some_and(is_directory) && look(&parent.path.join(&parent.name))?.is_none())
     }
 
     fn is_current(&self, path: &TreePath, stamp: FileStamp, again_at_ns: i64) -> Result<bool> {
