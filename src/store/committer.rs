@@ -1,5 +1,5 @@
-//! The one thread that writes (ENGINE 3.5): it takes what waits, at most 256 jobs, into one transaction over all trees, flushes, syncs
-//! the database file, publishes, and answers everybody. A job whose preconditions fail is refused alone.
+//! The one thread that writes (ENGINE 3.5): it takes what waits, at most 256 jobs, into one record of the journal, gives that to
+//! the trees, publishes, and answers everybody. A job whose preconditions fail is refused alone.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sled::transaction::{ConflictableTransactionResult, TransactionError, Transactional};
-
 use crate::domain::SpaceId;
 use crate::store::export;
-use crate::store::keys::{self, META_CLEAN, META_IDS, TREE_NAMES, Tree, Trees};
+use crate::store::journal::{self, Journal};
+use crate::store::keys::{self, META_CLEAN, META_IDS, Tree, Trees};
 use crate::store::nodes::{Committed, NodeJob, SpaceChanges};
 use crate::store::overlay::{Overlay, Planned, Writes};
 use crate::store::records::Batch;
@@ -27,7 +26,7 @@ pub type Observer = Box<dyn Fn(&SpaceChanges) + Send + Sync>;
 const BATCH_JOBS_MAX: usize = 256;
 /// Longest time that a job which nobody waits for is kept back, to share the flush of another.
 const LATER_MAX: Duration = Duration::from_millis(200);
-/// Most rows that are dropped in one transaction.
+/// Most rows that are dropped in one batch.
 const DROP_ROWS_MAX: usize = 4096;
 
 type Observers = Arc<Mutex<HashMap<SpaceId, Observer>>>;
@@ -59,6 +58,7 @@ pub(super) struct Committer {
 pub(super) struct Setup {
     pub(super) trees: Trees,
     pub(super) epoch: u32,
+    pub(super) journal: Journal,
     /// sled's `db` file, to be synced after each flush; none with `Durability::Process`.
     pub(super) database: Option<File>,
     pub(super) instance_id: String,
@@ -186,11 +186,13 @@ impl Writer {
 
     #[expect(clippy::type_complexity, reason = "the answer of a job is named once, in `Job`")]
     fn try_write(
-        &self,
+        &mut self,
         batch: Vec<Job>,
         answers: &mut Vec<Box<dyn FnOnce(Result<Option<Committed>>) + Send>>,
     ) -> Result<Vec<Result<Option<Committed>>>> {
-        let mut overlay = Overlay::new(&self.setup.trees, self.setup.epoch);
+        let trees = self.setup.trees.clone();
+        let mut overlay = Overlay::new(&trees, self.setup.epoch);
+        let mut closing = false;
         let mut plans: Vec<Result<Planning>> = Vec::with_capacity(batch.len());
         let mut folders: HashMap<RawFd, Arc<File>> = HashMap::new();
         let mut works = Vec::with_capacity(batch.len());
@@ -216,6 +218,7 @@ impl Writer {
                 Work::Close(next_id) => {
                     overlay.write_meta(META_IDS, next_id.to_be_bytes().to_vec());
                     overlay.write_meta(META_CLEAN, vec![1]);
+                    closing = true;
                     Ok(Planning::Other)
                 }
             };
@@ -230,6 +233,9 @@ impl Writer {
             folders.values().try_for_each(|folder| folder.sync_all())?;
         }
         self.persist(&writes)?;
+        if closing {
+            self.checkpoint()?;
+        }
         let observers = lock(&self.observers);
         for (space, changes) in &told {
             if let Some(observer) = observers.get(space) {
@@ -244,39 +250,29 @@ impl Writer {
         Ok(plans.into_iter().map(answer).collect())
     }
 
-    /// One transaction, one flush, one sync of the file (rules 1 and 2 of ENGINE 3.5).
-    fn persist(&self, writes: &Writes) -> Result<()> {
-        if !writes.is_empty() {
-            let trees = &self.setup.trees.all;
-            debug_assert_eq!(trees.len(), TREE_NAMES.len());
-            let outcome = trees.as_slice().transaction(|views| -> ConflictableTransactionResult<(), ()> {
-                for ((tree, key), value) in writes {
-                    if let Some(view) = views.get(*tree as usize) {
-                        match value {
-                            Some(value) => view.insert(key.as_slice(), value.as_slice())?,
-                            None => view.remove(key.as_slice())?,
-                        };
-                    }
-                }
-                Ok(())
-            });
-            match outcome {
-                Ok(()) | Err(TransactionError::Abort(())) => {}
-                Err(TransactionError::Storage(error)) => return Err(error.into()),
-            }
+    /// Makes rows durable by the journal, then gives them to sled.
+    fn persist(&mut self, writes: &Writes) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
         }
-        self.flush()
+        let mut logged = self.setup.journal.append(writes)?;
+        if !logged {
+            self.checkpoint()?;
+            logged = self.setup.journal.append(writes)?;
+        }
+        self.setup.trees.apply(writes)?;
+        if logged { Ok(()) } else { self.checkpoint() }
     }
 
-    fn flush(&self) -> Result<()> {
-        self.setup.trees.db.flush()?;
-        if let Some(database) = &self.setup.database {
-            database.sync_data()?;
-        }
+    /// Brings everything into sled's file; the journal begins again.
+    fn checkpoint(&mut self) -> Result<()> {
+        let generation = journal::new_generation()?;
+        self.setup.trees.checkpoint(generation, self.setup.database.as_ref())?;
+        self.setup.journal.restart(generation);
         Ok(())
     }
 
-    fn drop_space(&self, space: SpaceId) -> Result<()> {
+    fn drop_space(&mut self, space: SpaceId) -> Result<()> {
         let below = [Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements].map(|tree| (tree, keys::space(space)));
         for (tree, prefix) in below.into_iter().chain([(Tree::Meta, keys::garbage_prefix(space)), (Tree::Meta, keys::version(space))]) {
             loop {

@@ -1,12 +1,16 @@
 //! The trees and the keys in them. Numbers are big-endian, so that a prefix is a range.
 
+use std::fs::File;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
 use sha2::{Digest, Sha256};
 
 use crate::domain::{LockToken, NodeId, PropertyName, SpaceId};
 use crate::store::nodes::Place;
+use crate::store::overlay::Writes;
 use crate::store::{Error, Result};
 
-/// The trees that change in transactions, by their number in [`Trees`].
+/// The trees that batches change, by their number in [`Trees`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Tree {
     /// Instance id, epoch, marks, versions of spaces, garbage.
@@ -25,6 +29,15 @@ pub(super) enum Tree {
     Records,
 }
 
+impl Tree {
+    const ALL: [Tree; 7] = [Tree::Meta, Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements, Tree::Records];
+
+    /// The tree of a number in the journal.
+    pub(super) fn numbered(number: u8) -> Option<Tree> {
+        Tree::ALL.get(usize::from(number)).copied()
+    }
+}
+
 /// Names of the trees in sled, in the order of [`Tree`].
 pub(super) const TREE_NAMES: [&str; 7] = ["meta", "nodes", "ids", "props", "locks", "placements", "records"];
 
@@ -34,13 +47,15 @@ pub(super) struct Trees {
     pub(super) db: sled::Db,
     pub(super) all: Vec<sled::Tree>,
     pub(super) cache: sled::Tree,
+    /// Held while a batch is applied: nobody reads half of it.
+    turn: Arc<RwLock<()>>,
 }
 
 impl Trees {
     pub(super) fn open(db: sled::Db) -> Result<Trees> {
         let all = TREE_NAMES.iter().map(|name| db.open_tree(name)).collect::<sled::Result<Vec<_>>>()?;
         let cache = db.open_tree("cache")?;
-        Ok(Trees { db, all, cache })
+        Ok(Trees { db, all, cache, turn: Arc::default() })
     }
 
     pub(super) fn tree(&self, tree: Tree) -> Result<&sled::Tree> {
@@ -48,7 +63,35 @@ impl Trees {
     }
 
     pub(super) fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>> {
+        let _reading = self.reading();
         Ok(self.tree(tree)?.get(key)?)
+    }
+
+    /// While held, all rows are from one moment.
+    pub(super) fn reading(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes rows, without a flush. Not as a transaction of sled, which begins a new buffer each time: what a crash cuts in two the journal
+    /// makes whole again.
+    pub(super) fn apply(&self, writes: &Writes) -> Result<()> {
+        let _writing = self.turn.write().unwrap_or_else(PoisonError::into_inner);
+        for ((tree, key), value) in writes {
+            let tree = self.tree(*tree)?;
+            match value {
+                Some(value) => tree.insert(key.as_slice(), value.as_slice())?,
+                None => tree.remove(key.as_slice())?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Flushes everything into sled's file, and names the generation of the journal that follows. sled keeps the order of its writes: where it
+    /// has the name after a crash, it has all that came before.
+    pub(super) fn checkpoint(&self, generation: u64, database: Option<&File>) -> Result<()> {
+        self.tree(Tree::Meta)?.insert(META_JOURNAL, &generation.to_be_bytes())?;
+        self.db.flush()?;
+        Ok(database.map_or(Ok(()), File::sync_data)?)
     }
 }
 
@@ -57,6 +100,8 @@ pub(super) const META_INSTANCE: &[u8] = b"instance";
 pub(super) const META_EPOCH: &[u8] = b"epoch";
 pub(super) const META_IDS: &[u8] = b"ids";
 pub(super) const META_CLEAN: &[u8] = b"clean";
+/// The generation of the journal that sled has not yet flushed.
+pub(super) const META_JOURNAL: &[u8] = b"journal";
 
 fn space_key(tag: &[u8], space: SpaceId) -> Vec<u8> {
     [tag, &space.0.to_be_bytes()].concat()

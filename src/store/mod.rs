@@ -1,8 +1,8 @@
 //! Typed, transactional records: what the server knows beside the plain files. The only module that knows sled.
 //!
-//! sled 0.34.7 keeps its promises under the rules of [`committer`] alone: one thread writes, several trees change in one transaction,
-//! `flush` is followed by fdatasync of the database file, and only then is anybody answered. Reads go straight to the trees and block;
-//! callers on the network threads keep what they need in memory.
+//! sled 0.34.7 keeps its promises under the rules of [`committer`] alone: one thread writes, each batch is durable in the [`journal`] before
+//! the trees get it, and `flush` is followed by fdatasync of the database file. Reads go straight to the trees and block; callers on the
+//! network threads keep what they need in memory.
 //!
 //! Invariants: an answered write survives kill -9, and a power cut with [`Durability::PowerCut`]; ids and etags are never used twice,
 //! because the epoch and the mark of the ids rise at each start that follows an unclean stop and at each restore.
@@ -18,6 +18,7 @@ mod cache;
 mod codec;
 mod committer;
 mod export;
+mod journal;
 mod keys;
 mod nodes;
 mod open;

@@ -253,6 +253,7 @@ impl Store {
     pub fn children(&self, space: SpaceId, id: NodeId) -> Result<Vec<(Name, Node)>> {
         let prefix = keys::below(space, id);
         let mut children = Vec::new();
+        let _reading = self.inner.trees.reading();
         for row in self.inner.trees.tree(Tree::Nodes)?.scan_prefix(&prefix) {
             let (key, value) = row?;
             let name = key.get(prefix.len()..).and_then(|name| std::str::from_utf8(name).ok()).and_then(|name| Name::parse(name).ok());
@@ -274,12 +275,14 @@ impl Store {
 
     /// What is still to be done on disk, in the order of versions. Blocks.
     pub fn placements(&self, space: SpaceId) -> Result<Vec<(u64, Placement)>> {
+        let _reading = self.inner.trees.reading();
         let scan = self.inner.trees.tree(Tree::Placements)?.scan_prefix(keys::space(space));
         scan.map(|row| row.map_err(Error::from).and_then(|(key, value)| Ok((keys::last_number(&key), decode(&value)?)))).collect()
     }
 
     /// [`Store::placements`] of all spaces. Blocks.
     pub fn all_placements(&self) -> Result<Vec<(SpaceId, u64, Placement)>> {
+        let _reading = self.inner.trees.reading();
         let scan = self.inner.trees.tree(Tree::Placements)?.iter();
         scan.map(|row| {
             row.map_err(Error::from).and_then(|(key, value)| Ok((keys::space_of(&key), keys::last_number(&key), decode(&value)?)))
@@ -294,6 +297,7 @@ impl Store {
 
     /// Removed nodes whose rows are still there, at most `count`. Blocks.
     pub fn garbage_list(&self, space: SpaceId, count: usize) -> Result<Vec<Garbage>> {
+        let _reading = self.inner.trees.reading();
         let scan = self.inner.trees.tree(Tree::Meta)?.scan_prefix(keys::garbage_prefix(space));
         scan.values().take(count).map(|value| decode(&value?)).collect()
     }
@@ -314,6 +318,7 @@ impl Store {
     }
 
     fn values<T: serde::de::DeserializeOwned>(&self, tree: Tree, prefix: &[u8]) -> Result<Vec<T>> {
+        let _reading = self.inner.trees.reading();
         self.inner.trees.tree(tree)?.scan_prefix(prefix).values().map(|value| decode(&value?)).collect()
     }
 }

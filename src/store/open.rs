@@ -11,7 +11,8 @@ use rustix::fs::FlockOperation;
 
 use crate::domain::{Clock, Timestamp};
 use crate::store::committer::{Committer, Setup};
-use crate::store::keys::{self, META_CLEAN, META_EPOCH, META_FORMAT, META_IDS, META_INSTANCE, Tree, Trees};
+use crate::store::journal::{self, Journal};
+use crate::store::keys::{self, META_CLEAN, META_EPOCH, META_FORMAT, META_IDS, META_INSTANCE, META_JOURNAL, Tree, Trees};
 use crate::store::{Error, Inner, Result, Store, export};
 
 /// What an answered write survives.
@@ -55,7 +56,7 @@ pub struct Recovery {
 }
 
 /// The format of the trees as a whole; a newer one is refused.
-const STORE_FORMAT: u32 = 1;
+const STORE_FORMAT: u32 = 2;
 /// The first id that is given out: below are the roots.
 const FIRST_ID: u64 = 1 << 10;
 /// How far the ids jump after a restore: further than anybody gets between two exports.
@@ -71,19 +72,21 @@ impl Store {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::InUse),
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        let rows = directory.join("rows");
+        let (rows, log) = (directory.join("rows"), directory.join("journal"));
         let mut recovery = None;
-        let opened = match open_rows(&rows, &options) {
+        let opened = match open_rows(&rows, &log, &options) {
             Err(Error::Corrupt(cause)) => {
                 recovery = Some(recover(&rows, &options, cause)?);
-                open_rows(&rows, &options)?
+                open_rows(&rows, &log, &options)?
             }
             other => other?,
         };
+        let Opened { trees, instance_id, epoch, next_id, generation } = opened;
+        let sync = options.durability == Durability::PowerCut;
+        let database = sync.then(|| File::open(rows.join("db"))).transpose()?;
+        let journal = Journal::open(&log, generation, sync)?;
         sync_folders(directory, &rows, options.durability)?;
-        let database = (options.durability == Durability::PowerCut).then(|| File::open(rows.join("db"))).transpose()?;
-        let Opened { trees, instance_id, epoch, next_id } = opened;
-        let setup = Setup { trees: trees.clone(), epoch, database, instance_id: instance_id.clone() };
+        let setup = Setup { trees: trees.clone(), epoch, journal, database, instance_id: instance_id.clone() };
         let committer = Committer::start(setup)?;
         let inner = Inner {
             trees,
@@ -105,13 +108,15 @@ struct Opened {
     instance_id: String,
     epoch: u32,
     next_id: u64,
+    /// Of the journal from now on.
+    generation: u64,
 }
 
 /// Corruption shows as panics in sled as well as in errors, so both are caught.
-fn open_rows(rows: &Path, options: &Options) -> Result<Opened> {
+fn open_rows(rows: &Path, log: &Path, options: &Options) -> Result<Opened> {
     let attempt = catch_unwind(AssertUnwindSafe(|| {
         let config = sled::Config::new().path(rows).cache_capacity(options.cache_bytes).flush_every_ms(None);
-        begin(Trees::open(open_sled(&config)?)?)
+        begin(Trees::open(open_sled(&config)?)?, log)
     }));
     attempt.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -133,13 +138,19 @@ fn open_sled(config: &sled::Config) -> Result<sled::Db> {
     Err(Error::InUse)
 }
 
-fn begin(trees: Trees) -> Result<Opened> {
+fn begin(trees: Trees, log: &Path) -> Result<Opened> {
     let number = |key: &[u8]| -> Result<Option<u64>> { Ok(trees.get(Tree::Meta, key)?.map(|value| keys::last_number(&value))) };
     let meta = trees.tree(Tree::Meta)?;
     if let Some(format) = number(META_FORMAT)?
         && format > u64::from(STORE_FORMAT)
     {
         return Err(Error::Newer(u32::try_from(format).unwrap_or(u32::MAX)));
+    }
+    if let Some(generation) = number(META_JOURNAL)? {
+        let batches = journal::replay(log, generation, |writes| trees.apply(writes))?;
+        if batches > 0 {
+            tracing::info!(batches, "what was written since the last checkpoint was taken from the journal");
+        }
     }
     let instance_id = match trees.get(Tree::Meta, META_INSTANCE)? {
         Some(value) => String::from_utf8_lossy(&value).into_owned(),
@@ -153,9 +164,11 @@ fn begin(trees: Trees) -> Result<Opened> {
     meta.insert(META_EPOCH, &epoch.to_be_bytes())?;
     meta.insert(META_IDS, &next_id.to_be_bytes())?;
     meta.remove(META_CLEAN)?;
-    trees.db.flush()?;
+    // On the disk before the journal is written again; `sync_folders` does it before anybody can write.
+    let generation = journal::new_generation()?;
+    trees.checkpoint(generation, None)?;
     let epoch = u32::try_from(epoch).map_err(|_error| Error::Corrupt("the epoch is too large".to_owned()))?;
-    Ok(Opened { instance_id, epoch, next_id, trees })
+    Ok(Opened { instance_id, epoch, next_id, generation, trees })
 }
 
 fn new_instance_id() -> Result<String> {
@@ -216,6 +229,8 @@ pub(super) fn import(rows: &Path, file: &Path, options: &Options) -> Result<()> 
     raised(META_EPOCH, 1)?;
     raised(META_IDS, RESTORE_ID_JUMP)?;
     meta.remove(META_CLEAN)?;
+    // A journal that lies there belongs to other rows.
+    meta.remove(META_JOURNAL)?;
     trees.db.flush()?;
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! What a batch will write, worked out before its transaction. The committer is the only writer, so that plain reads are good, and the
-//! transaction's closure only has to copy finished rows (sled may run it more than once).
+//! What a batch will write, worked out before anything is written. The committer is the only writer, so that plain reads are good.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

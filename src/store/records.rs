@@ -141,6 +141,7 @@ impl Store {
 
     /// Every record of a table, in the order of keys. Reads the whole table: meant for start-up and for administrators.
     pub fn list<R: Record>(&self) -> Result<Vec<R>> {
+        let _reading = self.inner.trees.reading();
         self.inner.trees.tree(Tree::Records)?.scan_prefix([R::TABLE as u8]).values().map(|value| decode(&value?)).collect()
     }
 

@@ -70,10 +70,10 @@ fn a_newer_store_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()));
     let rows = sled::Config::new().path(directory.path().join("rows")).flush_every_ms(None).open().unwrap();
-    rows.open_tree("meta").unwrap().insert(keys::META_FORMAT, &2u64.to_be_bytes()).unwrap();
+    rows.open_tree("meta").unwrap().insert(keys::META_FORMAT, &3u64.to_be_bytes()).unwrap();
     rows.flush().unwrap();
     drop(rows);
-    assert!(matches!(Store::open(directory.path(), Options::default()), Err(Error::Newer(2))));
+    assert!(matches!(Store::open(directory.path(), Options::default()), Err(Error::Newer(3))));
 }
 
 #[test]

@@ -26,6 +26,8 @@ IMAGE_MB = 512
 WORKERS = 4
 ROUND_SECONDS = (0.5, 2.0)
 PASSWORD = 'Alice-Pass 1!'
+# A cut is copied again where the image changed meanwhile, at most so often.
+COPIES_MAX = 20
 CALLS = 'fsync,fdatasync,sync_file_range,rename,renameat,renameat2,write,writev,sendto,sendmsg,sendfile,openat,openat2'
 
 
@@ -67,6 +69,17 @@ def make_image(path):
     subprocess.run(['mkfs.ext4', '-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', str(path)], check=True)
 
 
+def wait_until_stopped(pid):
+    """A process of many threads stops one by one, and each only when its call to the kernel is done."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        states = [task.joinpath('stat').read_text().rpartition(')')[2].split()[0] for task in pathlib.Path(f'/proc/{pid}/task').iterdir()]
+        if all(state == 'T' for state in states):
+            return
+        time.sleep(0.001)
+    raise servers.Trouble('the server does not stop')
+
+
 def cut(server, image, copy, workers, moment):
     """Stops the server at an acknowledgement, copies the image, lets it go on; returns what each worker knew then."""
     before = sum(worker.acknowledged for worker in workers)
@@ -75,8 +88,16 @@ def cut(server, image, copy, workers, moment):
         time.sleep(0.0002)
     server.process.send_signal(signal.SIGSTOP)
     try:
+        wait_until_stopped(server.process.pid)
         known = [worker.snapshot() for worker in workers]
-        subprocess.run(['cp', '--sparse=always', str(image), str(copy)], check=True)
+        # Calls that were under way end in the kernel: a copy that was written meanwhile is of no one moment, and is made again.
+        for _ in range(COPIES_MAX):
+            written = image.stat().st_mtime_ns
+            subprocess.run(['cp', '--sparse=always', str(image), str(copy)], check=True)
+            if image.stat().st_mtime_ns == written:
+                break
+        else:
+            raise servers.Trouble('the image never stood still')
     finally:
         server.process.send_signal(signal.SIGCONT)
     return known
