@@ -184,6 +184,11 @@ impl MountHandle {
         found.cloned().ok_or(Error::NoSuchLock)
     }
 
+    /// Whether any lock is held here.
+    pub(super) fn has_locks(&self) -> bool {
+        !self.held().is_empty()
+    }
+
     /// Whether a write may pass the locks held here; the remote's tokens of the locks that admit it are sent on.
     pub(super) fn admit_locks(&self, path: &TreePath, reach: Reach, tokens: &[LockToken]) -> Result<RemoteTokens> {
         let parent = path.parent();

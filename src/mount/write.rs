@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{Error, Expect, Kind, LockToken, Name, Node, PropertyChange, PutRequest, Result, TreePath, Write, Written};
+use crate::domain::{
+    Error, Expect, Kind, LockToken, Name, Node, Permissions, PropertyChange, PutRequest, Result, TreePath, Write, Written,
+};
 use crate::mount::MountHandle;
 use crate::mount::locks::{Reach, RemoteTokens};
 use crate::mount::spool::spool;
@@ -96,6 +98,49 @@ impl MountHandle {
             self.try_modified(via, path, modified).await;
         }
         self.written(via, path, created).await
+    }
+
+    /// Whether a file may be sent before its target is asked for: to a server of the ownCloud family, which judges a PUT by itself and places it
+    /// at once, where no condition and no lock has to be judged here.
+    pub fn puts_unseen(&self, path: &TreePath, request: &PutRequest) -> bool {
+        let traits = self.traits();
+        let judged_there = traits.put_is_atomic && traits.etags_propagate && (request.length.is_some() || traits.takes_chunked);
+        let all = Permissions::CREATE | Permissions::UPDATE;
+        judged_there
+            && !path.is_root()
+            && request.write.expect == Expect::Anything
+            && self.live().root.permissions.contains(all)
+            && !self.has_locks()
+    }
+
+    /// Writes a file where [`MountHandle::puts_unseen`] says so: two requests, where [`MountHandle::put`] needs up to six.
+    ///
+    /// # Errors
+    /// As of [`MountHandle::put`].
+    pub async fn put_unseen(&self, via: &Via, path: &TreePath, request: PutRequest, body: Incoming) -> Result<Written> {
+        let (body, verdict) = Verified::wrap(body, request.length, request.checksum.clone());
+        let checksum = request.checksum.map(|checksum| checksum.to_string());
+        let content = Content { length: request.length, modified: request.modified, checksum };
+        let conditions = &Conditions::default();
+        let sent = self.ask(via, path, |share| async move { share.put(via, path, body, content, conditions).await }).await;
+        self.wrote(&[path]);
+        match sent {
+            Ok(created) => self.written(via, path, created).await,
+            Err(error) => Err(self.why_not(via, path, mismatch(&verdict, error)).await),
+        }
+    }
+
+    /// What a server that took no file means: a folder stands there, or none that could hold it.
+    async fn why_not(&self, via: &Via, path: &TreePath, error: Error) -> Error {
+        if !matches!(error, Error::NotFound | Error::ParentMissing | Error::Unsupported(_) | Error::Forbidden(_)) {
+            return error;
+        }
+        match self.look(via, path).await {
+            Ok((node, _)) if node.is_collection() => Error::IsCollection,
+            Err(Error::NotFound) if matches!(error, Error::NotFound) => Error::ParentMissing,
+            Ok(_) | Err(Error::NotFound) => error,
+            Err(away) => away,
+        }
     }
 
     /// To a server that writes in place: under another name first, measured, then moved, so that nobody sees a part of it.

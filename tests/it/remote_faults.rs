@@ -1,10 +1,10 @@
 //! Every fault of a remote against every operation of a mount: the answer is an error that does not claim absence, the mount stays, and it
 //! recovers.
 
-use causeway::domain::{Error, MountState, OfflineCause, Vendor};
+use causeway::domain::{Error, Expect, MountState, OfflineCause, PutRequest, Vendor, Write};
 
 use crate::support::bad_remote::{BadRemote, Fault};
-use crate::support::mounted::{Mounted, allowed};
+use crate::support::mounted::{Mounted, allowed, at};
 
 /// What is asked of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,19 +12,21 @@ enum Ask {
     List,
     Read,
     Put,
+    PutUnseen,
     Mkcol,
     Delete,
     Rename,
     Copy,
 }
 
-const ALL: [Ask; 7] = [Ask::List, Ask::Read, Ask::Put, Ask::Mkcol, Ask::Delete, Ask::Rename, Ask::Copy];
+const ALL: [Ask; 8] = [Ask::List, Ask::Read, Ask::Put, Ask::PutUnseen, Ask::Mkcol, Ask::Delete, Ask::Rename, Ask::Copy];
 
 async fn ask(mounted: &Mounted, what: Ask) -> Result<(), Error> {
     match what {
         Ask::List => mounted.names("sub").await.map(drop),
         Ask::Read => mounted.read("sub/b.txt").await.map(drop),
         Ask::Put => mounted.put("sub/b.txt", "new content of b").await,
+        Ask::PutUnseen => mounted.put_unseen("sub/b.txt", "new content of b").await.map(drop),
         Ask::Mkcol => mounted.mkcol("sub/new").await,
         Ask::Delete => mounted.delete("sub/b.txt").await,
         Ask::Rename => mounted.rename("sub/b.txt", "sub/c.txt").await,
@@ -122,8 +124,12 @@ async fn a_404_on_everything_is_a_withdrawn_share_not_an_absent_node() {
 #[tokio::test]
 async fn statuses_keep_their_meaning() {
     check(Fault::Status(403), &ALL, |_, error| matches!(error, Error::Forbidden(_))).await;
-    check(Fault::Status(423), &[Ask::Put, Ask::Mkcol, Ask::Delete, Ask::Rename], |_, error| matches!(error, Error::Locked(_))).await;
-    check(Fault::Status(507), &[Ask::Put, Ask::Mkcol, Ask::Copy], |_, error| matches!(error, Error::InsufficientStorage)).await;
+    check(Fault::Status(423), &[Ask::Put, Ask::PutUnseen, Ask::Mkcol, Ask::Delete, Ask::Rename], |_, error| {
+        matches!(error, Error::Locked(_))
+    })
+    .await;
+    check(Fault::Status(507), &[Ask::Put, Ask::PutUnseen, Ask::Mkcol, Ask::Copy], |_, error| matches!(error, Error::InsufficientStorage))
+        .await;
     check(Fault::Status(508), &ALL, |_, error| matches!(error, Error::Loop)).await;
 }
 
@@ -246,4 +252,24 @@ async fn a_plain_server_gets_uploads_under_another_name_first() {
     let put = verbs.iter().find(|(method, _)| method == "PUT").unwrap();
     assert!(put.1.contains(".part"), "{verbs:?}");
     assert_eq!(remote.paths(), ["", "a.txt", "sub", "sub/b.txt"], "nothing is left beside it");
+}
+
+#[tokio::test]
+async fn a_file_without_conditions_goes_to_a_cloud_in_two_requests() {
+    let remote = BadRemote::start().await;
+    let mounted = Mounted::new(&remote.url(), Vendor::OwnCloud, allowed(&remote.host()));
+    let plain = PutRequest { length: Some(3), ..PutRequest::plain() };
+    assert!(!mounted.handle.puts_unseen(&at("new.txt"), &plain), "nothing is known of the share's rights yet");
+    mounted.names("").await.unwrap();
+    drop(remote.take_seen());
+    assert!(mounted.put_unseen("new.txt", "new").await.unwrap());
+    let seen: Vec<String> = remote.take_seen().into_iter().map(|seen| seen.method).collect();
+    assert_eq!(seen, ["PUT", "PROPFIND"]);
+    assert!(!mounted.put_unseen("new.txt", "over the old one").await.unwrap());
+    assert_eq!(remote.read("new.txt").as_deref(), Some("over the old one"));
+    let conditional = PutRequest { write: Write { expect: Expect::Absent, ..Write::unconditional() }, ..plain.clone() };
+    assert!(!mounted.handle.puts_unseen(&at("new.txt"), &conditional));
+    let in_place = Mounted::new(&remote.url(), Vendor::Other, allowed(&remote.host()));
+    in_place.names("").await.unwrap();
+    assert!(!in_place.handle.puts_unseen(&at("new.txt"), &plain));
 }

@@ -101,6 +101,13 @@ impl Mounted {
         self.handle.put(&Via::default(), &at(path), request, body(content)).await.map(drop)
     }
 
+    /// Writes a file without a look at its target; whether it is new.
+    pub(crate) async fn put_unseen(&self, path: &str, content: &'static str) -> Result<bool> {
+        let request = PutRequest { length: Some(content.len() as u64), ..PutRequest::plain() };
+        assert!(self.handle.puts_unseen(&at(path), &request));
+        self.handle.put_unseen(&Via::default(), &at(path), request, body(content)).await.map(|written| written.created)
+    }
+
     /// Makes a collection.
     pub(crate) async fn mkcol(&self, path: &str) -> Result<()> {
         self.handle.mkcol(&Via::default(), &at(path), Write::unconditional()).await.map(drop)
