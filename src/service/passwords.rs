@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use ring::hmac;
 use tokio::sync::Semaphore;
 
@@ -170,20 +170,41 @@ impl Drop for Place<'_> {
 #[error("passwords cannot be hashed on this machine")]
 pub struct Unusable;
 
-fn argon2() -> Result<Argon2<'static>, Unusable> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(|_error| Unusable)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+/// Blocks that are asked of the allocator. Freed memory of up to 32 MiB teaches glibc to keep memory of that size for later; more is always given
+/// back to the system. Only what the hash needs is ever touched.
+const RESERVED_BLOCKS: usize = (33 << 20) / Block::SIZE;
+
+fn argon2id(params: Params, password: &Secret, salt: &[u8]) -> Option<Output> {
+    let blocks = params.block_count();
+    let mut memory = Vec::with_capacity(RESERVED_BLOCKS.max(blocks));
+    memory.resize(blocks, Block::new());
+    let mut hash = [0; Params::DEFAULT_OUTPUT_LEN];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut hash, &mut memory).ok()?;
+    Output::new(&hash).ok()
 }
 
 fn hash(password: &Secret) -> Result<Secret, Unusable> {
-    let salt = SaltString::encode_b64(&random::<16>()?).map_err(|_error| Unusable)?;
-    let hash = argon2()?.hash_password(password.expose().as_bytes(), &salt).map_err(|_error| Unusable)?;
+    let random = random::<16>()?;
+    let salt = SaltString::encode_b64(&random).map_err(|_error| Unusable)?;
+    let params = Params::new(MEMORY_KIB, PASSES, 1, None).map_err(|_error| Unusable)?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).map_err(|_error| Unusable)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(argon2id(params, password, &random).ok_or(Unusable)?),
+    };
     Ok(Secret::new(hash.to_string()))
 }
 
 fn matches(stored: &Secret, password: &Secret) -> bool {
-    let (Ok(hash), Ok(argon2)) = (PasswordHash::new(stored.expose()), argon2()) else { return false };
-    argon2.verify_password(password.expose().as_bytes(), &hash).is_ok()
+    let Ok(stored) = PasswordHash::new(stored.expose()) else { return false };
+    let (Some(salt), Some(hash), Ok(params)) = (stored.salt, stored.hash, Params::try_from(&stored)) else { return false };
+    let mut bytes = [0; Salt::MAX_LENGTH];
+    let Ok(salt) = salt.decode_b64(&mut bytes) else { return false };
+    // Outputs are compared in constant time.
+    stored.algorithm == Algorithm::Argon2id.ident() && argon2id(params, password, salt) == Some(hash)
 }
 
 /// Lower-case hexadecimal digits.
@@ -225,6 +246,19 @@ mod tests {
             assert_eq!(passwords.verify("anna", stored, &Secret::new("wrong")).await, Verdict::Wrong);
             assert_eq!(passwords.verify("anna", stored, &Secret::new("wrong")).await, Verdict::StillWrong);
         }
+    }
+
+    #[test]
+    fn hashes_are_those_of_other_programs() {
+        // Made by the reference program: echo -n "password" | argon2 somesalt -id -t 2 -k 65536 -p 1 -l 32 -e
+        let stored = Secret::new("$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
+        assert!(matches(&stored, &Secret::new("password")));
+        assert!(!matches(&stored, &Secret::new("Password")));
+        assert!(!matches(
+            &Secret::new("$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA"),
+            &Secret::new("password")
+        ));
+        assert!(!matches(&Secret::new("no hash"), &Secret::new("password")));
     }
 
     #[tokio::test]
