@@ -84,16 +84,17 @@ pub(super) struct Access {
 #[derive(Debug)]
 pub(super) struct Counted {
     inner: wire::Body,
+    announced: Option<u64>,
     bytes: u64,
     whole: bool,
     access: Access,
 }
 
 impl Counted {
-    /// Counts a body.
-    pub(super) fn new(inner: wire::Body, access: Access) -> Counted {
+    /// Counts a body, whose length may be announced.
+    pub(super) fn new(inner: wire::Body, announced: Option<u64>, access: Access) -> Counted {
         let whole = inner.is_end_stream();
-        Counted { inner, bytes: 0, whole, access }
+        Counted { inner, announced, bytes: 0, whole, access }
     }
 }
 
@@ -108,7 +109,7 @@ impl Body for Counted {
                 let bytes = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
                 self.bytes = self.bytes.saturating_add(bytes);
                 // hyper asks no more once it has the announced length.
-                self.whole = self.inner.is_end_stream() || self.inner.size_hint().exact() == Some(0);
+                self.whole = self.inner.is_end_stream() || self.announced == Some(self.bytes);
             }
             Some(Err(error)) => self.access.span.in_scope(|| tracing::warn!(%error, "an answer broke off")),
             None => self.whole = true,

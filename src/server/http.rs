@@ -77,7 +77,8 @@ pub(super) async fn respond(app: Arc<App>, peer: Peer, request: Request<hyper::b
     }
     let labels = RequestLabels { route: name, method, status: response.status().as_u16() };
     let access = Access { span, began, labels, metrics: Arc::clone(&app.metrics), _in_flight: in_flight };
-    Ok(response.map(|body| Counted::new(body, access)))
+    let announced = content_length(response.headers());
+    Ok(response.map(|body| Counted::new(body, announced, access)))
 }
 
 async fn answer(app: &App, route: Route, client: Client, request: Request<hyper::body::Incoming>) -> Response<Body> {
@@ -105,11 +106,15 @@ fn refused_at_once(app: &App, headers: &HeaderMap) -> Option<Response<Body>> {
     if size > HEADERS_BYTES_MAX {
         return Some(answers::headers_too_large());
     }
-    let length: Option<u64> = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    match (length, app.upload_max) {
+    match (content_length(headers), app.upload_max) {
         (Some(length), Some(most)) if length > most => Some(answers::too_large()),
         (Some(_) | None, Some(_) | None) => None,
     }
+}
+
+/// Bytes of the body, where they are announced.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
 }
 
 fn via(headers: &HeaderMap) -> Via {
