@@ -28,7 +28,7 @@ mod stage;
 
 pub use listing::Listing;
 pub use path::DiskPath;
-pub use read::OpenFile;
+pub use read::{FilePart, OpenFile, WINDOW_BYTES, Window};
 pub use stage::Staged;
 
 /// What lies under a name on disk.

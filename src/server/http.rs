@@ -20,6 +20,7 @@ use super::body::{Access, Counted, Watched};
 use super::metrics::{Counting, Metrics, RequestLabels, method_label};
 use super::peer::{Client, Peer};
 use super::route::Route;
+use super::sendfile::Ghosts;
 use super::web::Web;
 use crate::config::Network;
 use crate::domain::{Kind, Link, Secret, User};
@@ -53,8 +54,13 @@ pub(super) struct App {
     pub counter: AtomicU64,
 }
 
-/// Answers a request; never fails.
-pub(super) async fn respond(app: Arc<App>, peer: Peer, request: Request<hyper::body::Incoming>) -> Result<Response<Counted>, Infallible> {
+/// Answers a request; never fails. With `ghosts` a file is sent without being read.
+pub(super) async fn respond(
+    app: Arc<App>,
+    peer: Peer,
+    ghosts: Option<Ghosts>,
+    request: Request<hyper::body::Incoming>,
+) -> Result<Response<Counted>, Infallible> {
     let began = Instant::now();
     let in_flight = Counting::start(&app.metrics.in_flight);
     let route = Route::parse(request.uri().path(), &app.prefix);
@@ -74,6 +80,9 @@ pub(super) async fn respond(app: Arc<App>, peer: Peer, request: Request<hyper::b
     // Other servers of this kind know us by our id, whatever the answer; listings tell more (`protocol::dav`).
     if from_its_like && let Ok(id) = HeaderValue::from_str(app.services.store().instance_id()) {
         response.headers_mut().entry(CONTAINS_HEADER).or_insert(id);
+    }
+    if let Some(ghosts) = ghosts {
+        response = ghosts.take_over(response);
     }
     let labels = RequestLabels { route: name, method, status: response.status().as_u16() };
     let access = Access { span, began, labels, metrics: Arc::clone(&app.metrics), _in_flight: in_flight };
@@ -113,7 +122,7 @@ fn refused_at_once(app: &App, headers: &HeaderMap) -> Option<Response<Body>> {
 }
 
 /// Bytes of the body, where they are announced.
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
 }
 

@@ -13,6 +13,7 @@ mod metrics;
 mod pages;
 mod peer;
 mod route;
+mod sendfile;
 mod serve;
 mod stream;
 pub mod tasks;

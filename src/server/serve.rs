@@ -9,6 +9,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +18,7 @@ use super::http::{App, respond};
 use super::listen::{Accepted, Listener};
 use super::metrics::Counting;
 use super::peer::Peer;
+use super::sendfile::{Ghosts, Sending, Socket};
 use super::stream::{Protocol, Timed};
 use super::tasks::Tasks;
 use crate::limits::{FIRST_BYTES_TIMEOUT, HEADERS_BYTES_MAX, HEADERS_TIMEOUT};
@@ -61,7 +63,10 @@ impl Door {
                 let _place = place;
                 let _counted = Counting::start(&door.app.metrics.connections);
                 match accepted {
-                    Accepted::Tcp(stream, _) => door.connection(stream, peer).await,
+                    Accepted::Tcp(stream, _) => match door.tls.clone() {
+                        Some(tls) => door.encrypted(tls, stream, peer).await,
+                        None => door.plain(stream, peer).await,
+                    },
                     // Who may open the file is on this machine: no TLS there.
                     Accepted::Unix(stream) => door.plain(stream, peer).await,
                 }
@@ -82,32 +87,37 @@ impl Door {
         }
     }
 
-    async fn connection<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: T, peer: Peer) {
-        let Some(tls) = self.tls.clone() else { return self.plain(stream, peer).await };
+    async fn encrypted(self, tls: TlsAcceptor, stream: TcpStream, peer: Peer) {
         let handshake = tls.accept_with(stream, |connection| connection.set_buffer_limit(Some(TLS_BUFFER)));
         match timeout(FIRST_BYTES_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => {
                 let protocol = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-                self.speak(Timed::new(stream), protocol, peer).await;
+                self.speak(Timed::new(stream), protocol, peer, None).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    async fn plain<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: T, peer: Peer) {
+    async fn plain(self, socket: impl Socket, peer: Peer) {
+        let (stream, ghosts) = Sending::new(socket);
         let stop = self.tasks.stopping();
         // A connection that has said nothing yet has nothing to finish.
         match stop.run_until_cancelled(Timed::sniff(stream)).await {
-            Some(Ok((stream, protocol))) => self.speak(stream, protocol, peer).await,
+            Some(Ok((stream, protocol))) => self.speak(stream, protocol, peer, Some(ghosts)).await,
             Some(Err(error)) => tracing::debug!(%error, "a connection said nothing"),
             None => {}
         }
     }
 
-    async fn speak<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: Timed<T>, protocol: Protocol, peer: Peer) {
+    async fn speak<T>(self, stream: Timed<T>, protocol: Protocol, peer: Peer, ghosts: Option<Ghosts>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let app = Arc::clone(&self.app);
-        let service = service_fn(move |request| respond(Arc::clone(&app), peer, request));
+        // HTTP/2 cuts bodies into frames of its own, which it copies.
+        let ghosts = ghosts.filter(|_| protocol == Protocol::Http1);
+        let service = service_fn(move |request| respond(Arc::clone(&app), peer, ghosts.clone(), request));
         let io = TokioIo::new(stream);
         let ended = match protocol {
             Protocol::Http1 => {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::content::FilePart;
 use crate::domain::Result;
 use crate::mount::RemoteFile;
 use crate::space::OpenFile;
@@ -31,6 +32,15 @@ impl Source {
     pub async fn small(&self) -> Option<Bytes> {
         match self {
             Source::Home(file) => file.read_small().await,
+            Source::Remote(..) => None,
+        }
+    }
+
+    /// A range of a local file, for a connection that may send it without reading it: it belongs into the extensions of an answer whose body
+    /// is the [`stream`](Source::stream) of the same range and nothing else.
+    pub fn part(&self, range: Range<u64>) -> Option<FilePart> {
+        match self {
+            Source::Home(file) => Some(file.part(range)),
             Source::Remote(..) => None,
         }
     }

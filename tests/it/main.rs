@@ -24,6 +24,7 @@ mod remote_interop;
 mod remote_poll;
 mod server_auth;
 mod server_cli;
+mod server_files;
 mod server_http;
 mod server_links;
 mod server_mounts;

@@ -179,6 +179,8 @@ async fn tls_speaks_both_versions_of_http_and_nothing_else() {
     let files = self_signed(folder.path());
     let certificate = causeway::server::tls::read_chain(&files.certificate).unwrap().remove(0);
     let server = TestServer::start_with(Clock::System, |config| config.tls = Some(files)).await;
+    server.add_user("anna").await;
+    std::fs::write(server.data().join("anna/big"), vec![7; 1_000_000]).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -192,8 +194,11 @@ async fn tls_speaks_both_versions_of_http_and_nothing_else() {
         let stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
         if protocol == "http/1.1" {
-            let request = Request::builder().uri("/healthz").header("host", "localhost").body(Full::new(Bytes::new())).unwrap();
-            assert_eq!(send_on(stream, request).await.status, 200);
+            let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("anna:{}", password("anna")));
+            let request =
+                Request::builder().uri("/webdav/big").header("host", "localhost").header("authorization", format!("Basic {basic}"));
+            let answer = send_on(stream, request.body(Full::new(Bytes::new())).unwrap()).await;
+            assert!(answer.status == 200 && answer.body == vec![7; 1_000_000]);
         }
     }
     // Plain HTTP on the port of TLS gets no answer, and ends.

@@ -93,7 +93,7 @@ async fn file(call: &Call, node: &Node, source: Source) -> TreeResult<Response<B
     let range = call.header(&http::header::RANGE).filter(|_| conditions::range_allowed(&call.headers, node));
     let wanted = range.map_or(Wanted::Whole, |range| ranges::wanted(range, size));
     let mut response = match wanted {
-        Wanted::Whole => Response::new(part_body(&source, 0..size).await?),
+        Wanted::Whole => part(&source, 0..size).await?,
         Wanted::Nothing => {
             let mut response = Problem::range_not_satisfiable().into_response(call);
             set(response.headers_mut(), CONTENT_RANGE.as_str(), &format!("bytes */{size}"));
@@ -101,7 +101,7 @@ async fn file(call: &Call, node: &Node, source: Source) -> TreeResult<Response<B
         }
         Wanted::Parts(parts) => match parts.as_slice() {
             [only] => {
-                let mut response = Response::new(part_body(&source, only.clone()).await?);
+                let mut response = part(&source, only.clone()).await?;
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 let headers = response.headers_mut();
                 set(headers, CONTENT_RANGE.as_str(), &content_range(only, size));
@@ -119,18 +119,22 @@ async fn file(call: &Call, node: &Node, source: Source) -> TreeResult<Response<B
     Ok(response)
 }
 
-/// The bytes of one part: in one piece where the file is small, else as they come.
-async fn part_body(source: &Source, range: Range<u64>) -> TreeResult<Body> {
+/// An answer with the bytes of one part: in one piece where the file is small, else as they come.
+async fn part(source: &Source, range: Range<u64>) -> TreeResult<Response<Body>> {
     if range.is_empty() {
-        return Ok(empty());
+        return Ok(Response::new(empty()));
     }
     if let Some(bytes) = source.small().await {
         let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
         if at(range.end) <= bytes.len() {
-            return Ok(full(bytes.slice(at(range.start)..at(range.end))));
+            return Ok(Response::new(full(bytes.slice(at(range.start)..at(range.end)))));
         }
     }
-    Ok(streamed(source.stream(range).await?))
+    let mut response = Response::new(streamed(source.stream(range.clone()).await?));
+    if let Some(part) = source.part(range) {
+        response.extensions_mut().insert(part);
+    }
+    Ok(response)
 }
 
 /// `multipart/byteranges` (RFC 9110 14.6), with a boundary that no content can guess.

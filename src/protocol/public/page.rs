@@ -14,6 +14,7 @@ use hyper::body::Frame;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
+use crate::content::FilePart;
 use crate::domain::{Error, Link, Permissions, TreePath};
 use crate::protocol::public::zip;
 use crate::tree::View;
@@ -113,26 +114,41 @@ pub async fn show(view: &View, link: &Link, path: &TreePath, place: Place<'_>) -
 pub async fn download(view: View, link: &Link, path: &TreePath) -> Response<Body> {
     let name = path.name().map_or_else(|| link.name.clone(), |name| name.to_string());
     match open(view, path, &name).await {
-        Ok((body, length, name)) => attachment(body, length, &name),
+        Ok(content) => attachment(content),
         Err(error) => refuse(&error),
     }
 }
 
-async fn open(view: View, path: &TreePath, name: &str) -> Result<(Incoming, Option<u64>, String), Error> {
+/// What a visitor takes home.
+struct Attachment {
+    name: String,
+    body: Incoming,
+    /// Bytes; unknown of a zip.
+    length: Option<u64>,
+    /// Where the bytes lie, if they are a local file's.
+    part: Option<FilePart>,
+}
+
+async fn open(view: View, path: &TreePath, name: &str) -> Result<Attachment, Error> {
     if view.stat(path).await?.node.is_collection() {
-        let zip = zip::stream(view, path.clone(), name).await?;
-        return Ok((zip, None, format!("{name}.zip")));
+        let body = zip::stream(view, path.clone(), name).await?;
+        return Ok(Attachment { name: format!("{name}.zip"), body, length: None, part: None });
     }
     let (_, source) = view.open(path).await?;
     let size = source.size();
-    Ok((source.stream(0..size).await?, Some(size), name.to_owned()))
+    let body = source.stream(0..size).await?;
+    Ok(Attachment { name: name.to_owned(), body, length: Some(size), part: source.part(0..size) })
 }
 
-fn attachment(body: Incoming, length: Option<u64>, name: &str) -> Response<Body> {
+fn attachment(content: Attachment) -> Response<Body> {
+    let Attachment { name, body, length, part } = content;
     let body = StreamBody::new(body.map(|piece| piece.map(Frame::data)));
     let mut response = Response::new(body.boxed_unsync());
+    if let Some(part) = part {
+        response.extensions_mut().insert(part);
+    }
     let headers = response.headers_mut();
-    let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
+    let encoded = utf8_percent_encode(&name, NON_ALPHANUMERIC);
     let disposition = format!("attachment; filename*=UTF-8''{encoded}");
     if let Ok(value) = HeaderValue::from_str(&disposition) {
         headers.insert(header::CONTENT_DISPOSITION, value);
