@@ -42,6 +42,8 @@ pub const RANGES_MAX: usize = 16;
 pub const LOCK_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Time of a lock whose client asks for none.
 pub const LOCK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+/// Most directories that are watched for edits from outside.
+pub const WATCHES_MAX: usize = 4096;
 /// Most locks of one space.
 pub const SPACE_LOCKS_MAX: usize = 10_000;
 /// Most locks on one node (shared ones).

@@ -25,11 +25,13 @@ mod listing;
 mod path;
 mod read;
 mod stage;
+mod watch;
 
 pub use listing::Listing;
 pub use path::DiskPath;
 pub use read::{FilePart, OpenFile, WINDOW_BYTES, Window};
 pub use stage::Staged;
+pub use watch::{Event, Happened, WatchId, Watches};
 
 /// What lies under a name on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

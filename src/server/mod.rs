@@ -195,6 +195,8 @@ pub fn base_url(config: &Config, addresses: &[Listen]) -> String {
 /// What runs beside the requests.
 fn background(tasks: &Tasks, services: &Services) {
     tasks.spawn(services.mounting().poll_loop(tasks.stopping()));
+    let (watching, stopping) = (services.spaces().clone(), tasks.stopping());
+    tasks.spawn(async move { watching.watch_loop(stopping.cancelled_owned()).await });
     let sweeping = services.clone();
     tasks.spawn_until_stop(async move {
         loop {

@@ -6,6 +6,7 @@ use crate::content::{Entry, OpenFile, Stat};
 use crate::domain::{At, Children, Error, FileStamp, Kind, MountId, Node, NodeId, Result, TreePath};
 use crate::space::reconcile::Fresh;
 use crate::space::state::{Parent, Walk};
+use crate::space::watch::Wanted;
 use crate::space::{Space, mount_of, unavailable};
 use crate::store::Place;
 
@@ -93,7 +94,13 @@ impl Space {
         };
         let (children, stamp, again_at_ns) = (Arc::clone(&folder.children), folder.stamp, folder.again_at_ns);
         drop(state);
-        Ok(self.is_current(&path, stamp, again_at_ns)?.then_some((node, children)))
+        if !self.is_current(&path, stamp, again_at_ns)? {
+            return Ok(None);
+        }
+        if !self.watcher.touch((self.id, node.id)) {
+            self.watcher.watch(&self.files, (self.id, node.id), &self.disk(&path), Wanted::Used);
+        }
+        Ok(Some((node, children)))
     }
 
     fn list_now(&self, at: &At) -> Result<(Node, Arc<Children>)> {

@@ -30,6 +30,7 @@ mod locks;
 mod lookup;
 mod mounts;
 mod names;
+mod news;
 mod place;
 mod properties;
 mod put;
@@ -37,6 +38,7 @@ mod reconcile;
 mod rename;
 mod state;
 mod sweep;
+mod watch;
 
 pub use crate::content::OpenFile;
 pub use lookup::Resolved;
@@ -47,6 +49,7 @@ pub use reconcile::ScanReport;
 use names::NameLocks;
 use place::Settler;
 use state::State;
+use watch::Watcher;
 
 /// How spaces work.
 #[derive(Debug, Clone)]
@@ -81,6 +84,7 @@ struct Inner {
     options: SpaceOptions,
     spaces: Mutex<HashMap<SpaceId, Arc<Space>>>,
     settler: Settler,
+    watcher: Arc<Watcher>,
 }
 
 /// One home.
@@ -101,6 +105,7 @@ pub struct Space {
     /// One for each of several groups of directories: held while a rename and the looks at its directory before and after are made.
     directories: [Mutex<()>; DIRECTORY_GROUPS],
     settler: Settler,
+    watcher: Arc<Watcher>,
     sweep: Mutex<sweep::Progress>,
     me: Weak<Space>,
 }
@@ -115,7 +120,7 @@ impl Spaces {
         files.empty_staging()?;
         let settler = Settler::start(store.clone(), files.clone())?;
         settler.purge();
-        let inner = Inner { store, files, clock, options, spaces: Mutex::new(HashMap::new()), settler };
+        let inner = Inner { store, files, clock, options, spaces: Mutex::new(HashMap::new()), settler, watcher: Arc::default() };
         Ok(Spaces { inner: Arc::new(inner) })
     }
 
@@ -209,6 +214,7 @@ impl Space {
             names: NameLocks::default(),
             directories: std::array::from_fn(|_| Mutex::new(())),
             settler: inner.settler.clone(),
+            watcher: Arc::clone(&inner.watcher),
             sweep: Mutex::default(),
             me: Weak::clone(me),
         });

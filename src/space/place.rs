@@ -166,7 +166,7 @@ impl Space {
         Ok(())
     }
 
-    fn lock_directories(&self, folders: &[(NodeId, TreePath)]) -> Vec<MutexGuard<'_, ()>> {
+    pub(super) fn lock_directories(&self, folders: &[(NodeId, TreePath)]) -> Vec<MutexGuard<'_, ()>> {
         let group = |id: &NodeId| usize::try_from(id.0 % DIRECTORY_GROUPS as u64).unwrap_or_default();
         // In the order of their numbers, so that two writers cannot wait for each other.
         let groups: BTreeSet<usize> = folders.iter().map(|(id, _)| group(id)).collect();

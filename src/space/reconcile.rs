@@ -8,6 +8,7 @@ use crate::content::{Entry, Listing, Stat, now_ns};
 use crate::domain::{Children, Error, FileStamp, Kind, Name, Node, NodeId, Result, TreePath};
 use crate::space::lookup::{fits, unreadable};
 use crate::space::names::NameGuard;
+use crate::space::watch::Wanted;
 use crate::space::{Space, free_name, lock, unavailable};
 use crate::store::{self, Change, Check, NodeJob, Place};
 
@@ -34,7 +35,7 @@ pub(super) enum Fresh {
 }
 
 /// Most names that are adopted in one batch.
-const ADOPT_NAMES_MAX: usize = 500;
+pub(super) const ADOPT_NAMES_MAX: usize = 500;
 /// Changes closer to a look than this may share its tick of the kernel's clock.
 const RACY_NS: i64 = 20_000_000;
 /// A file from outside that changed so shortly ago is probably still being written.
@@ -58,7 +59,7 @@ struct Adoption {
     report: ScanReport,
     /// Held until the batch is through.
     guards: Vec<NameGuard>,
-    /// New folders, whose members are looked at by the sweep.
+    /// New folders, whose members are looked at soon.
     folders: Vec<NodeId>,
 }
 
@@ -76,6 +77,8 @@ impl Space {
         let Some(before) = self.files.stat(&disk).map_err(unreadable)?.filter(|stat| stat.entry == Entry::Directory) else {
             return Ok(Fresh::Vanished);
         };
+        // Before the members are read, so that nothing is lost in between.
+        self.watcher.watch(&self.files, (self.id, id), &disk, if whole { Wanted::Seen } else { Wanted::Used });
         let children = self.loaded(id)?;
         let Some(listing) = self.files.list(&disk).map_err(unreadable)? else {
             return Ok(Fresh::Vanished);
@@ -134,7 +137,7 @@ impl Space {
     }
 
     /// Adopts those of the names that nobody is writing now; false if some were left out.
-    fn adopt_free(&self, id: NodeId, path: &TreePath, names: &[Name], report: &mut ScanReport) -> Result<bool> {
+    pub(super) fn adopt_free(&self, id: NodeId, path: &TreePath, names: &[Name], report: &mut ScanReport) -> Result<bool> {
         let mut guards = Vec::with_capacity(names.len());
         let mut free = Vec::with_capacity(names.len());
         for name in names {
@@ -151,14 +154,17 @@ impl Space {
     /// Adopts one name, which must be held. A folder that is gone says nothing about its members: then it is looked at first, so that a
     /// home whose disk is not there is never taken for an empty one.
     pub(super) fn adopt_one(&self, id: NodeId, path: &TreePath, name: Name) -> Result<()> {
+        if !self.is_there(id, path)? {
+            return self.refresh_or_parent(id);
+        }
+        self.adopt(id, path, &[name], &mut ScanReport::default()).map(drop)
+    }
+
+    /// Whether the directory of a collection is there, and, for the root, still that of the home.
+    pub(super) fn is_there(&self, id: NodeId, path: &TreePath) -> Result<bool> {
         let folder = self.files.stat(&self.disk(path)).map_err(unreadable)?.filter(|stat| stat.entry == Entry::Directory);
         let home = self.state().root.stamp.inode;
-        match folder {
-            Some(stat) if id != NodeId::ROOT || stat.stamp.inode == home => {
-                self.adopt(id, path, &[name], &mut ScanReport::default()).map(drop)
-            }
-            Some(_) | None => self.refresh_or_parent(id),
-        }
+        Ok(folder.is_some_and(|stat| id != NodeId::ROOT || stat.stamp.inode == home))
     }
 
     /// Makes the rows of these names what is on disk now. The names must be held. False if a row changed meanwhile, which only a writer of
@@ -186,7 +192,7 @@ impl Space {
         report.added += adoption.report.added;
         report.changed += adoption.report.changed;
         report.removed += adoption.report.removed;
-        lock(&self.sweep).visit(adoption.folders);
+        lock(&self.sweep).visit_new(adoption.folders);
         Ok(true)
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Progress {
     /// To be looked at next.
     queue: VecDeque<NodeId>,
     queued: HashSet<NodeId>,
+    /// New folders: before everything else.
+    new: VecDeque<NodeId>,
     /// When the last round through the whole space began.
     round: Timestamp,
 }
@@ -38,7 +40,19 @@ impl Progress {
         }
     }
 
+    /// Folders that others made: to be looked at first.
+    pub(super) fn visit_new(&mut self, folders: Vec<NodeId>) {
+        self.new.extend(folders);
+    }
+
+    pub(super) fn next_new(&mut self) -> Option<NodeId> {
+        self.new.pop_front()
+    }
+
     fn next(&mut self) -> Option<NodeId> {
+        if let Some(id) = self.next_new() {
+            return Some(id);
+        }
         let id = self.queue.pop_front()?;
         self.queued.remove(&id);
         Some(id)
@@ -88,7 +102,7 @@ impl Spaces {
 
 impl Space {
     /// Looks at every entry of a collection; returns the collections in it.
-    async fn look_into(&self, id: NodeId) -> Result<(Vec<NodeId>, ScanReport)> {
+    pub(super) async fn look_into(&self, id: NodeId) -> Result<(Vec<NodeId>, ScanReport)> {
         let structure = Arc::clone(&self.structure).read_owned().await;
         self.blocking(move |space| {
             let mut report = ScanReport::default();

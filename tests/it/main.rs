@@ -12,6 +12,7 @@ mod dav_attacks;
 mod dav_copy_move;
 mod dav_listing;
 mod dav_locks;
+mod dav_outside;
 mod federation;
 mod federation_etags;
 mod federation_faults;

@@ -211,3 +211,47 @@ async fn a_removed_mount_leaves_its_name_free() {
     home.mkcol("m").await.unwrap();
     home.check().await;
 }
+
+#[tokio::test]
+async fn without_watches_the_sweep_finds_an_edit_in_place() {
+    let home = Home::new();
+    home.mkcol("a").await.unwrap();
+    home.put("a/f", "one").await.unwrap();
+    home.names("a").await;
+    let before = home.node("").await.unwrap().etag;
+    std::fs::write(home.disk("a/f"), "three").unwrap();
+    home.spaces.sweep().await;
+    let root = home.node("").await.unwrap();
+    assert_ne!(root.etag, before);
+    assert_eq!(root.size, 5);
+}
+
+#[tokio::test]
+async fn a_watch_finds_what_was_done_while_its_events_were_lost() {
+    let home = Home::new();
+    for folder in ["a", "a/b"] {
+        home.mkcol(folder).await.unwrap();
+    }
+    home.put("a/b/f", "one").await.unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let test = async {
+        tokio::task::yield_now().await;
+        home.names("a/b").await;
+        // More than the kernel keeps for us while this thread does nothing else.
+        let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse::<usize>().unwrap();
+        for _ in 0..most {
+            std::fs::write(home.disk("a/b/g"), "1").unwrap();
+        }
+        std::fs::write(home.disk("a/b/f"), "three").unwrap();
+        let begun = std::time::Instant::now();
+        while home.node("").await.unwrap().size != 6 {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10), "the edit did not show");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = home.spaces.watch_loop(stop.cancelled()) => panic!("the loop ended by itself"),
+        () = test => {}
+    }
+    home.check().await;
+}
