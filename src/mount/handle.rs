@@ -9,6 +9,7 @@ use crate::mount::Inner;
 use crate::mount::cache::{self, Cache};
 use crate::mount::locks::{self, Locks};
 use crate::mount::nodes::hashed;
+use crate::mount::root::Root;
 use crate::remote::{Share, Traits};
 use crate::wire::Via;
 
@@ -34,6 +35,8 @@ pub(super) struct Live {
     pub(super) record: Mount,
     /// None where the stored URL can no longer be used.
     pub(super) share: Option<Share>,
+    /// The poll's question, shared with the other mounts of the same share.
+    pub(super) asking: Arc<Root>,
     pub(super) root: Node,
     /// The remote's root etag when it was last asked, as sent.
     pub(super) seen: Option<String>,
@@ -74,6 +77,7 @@ impl MountHandle {
         let now = Instant::now();
         let live = Live {
             record,
+            asking: server.roots.of(share.as_ref()),
             share,
             root,
             seen: None,
@@ -148,6 +152,7 @@ impl MountHandle {
     /// Another password or record; the next request tries at once.
     pub(super) fn replace(&self, share: Option<Share>, record: Mount) {
         let mut live = self.live();
+        live.asking = self.server.roots.of(share.as_ref());
         live.share = share;
         live.record = record;
         live.next_try = Instant::now();

@@ -11,6 +11,7 @@ mod locks;
 mod nodes;
 mod poll;
 mod read;
+mod root;
 mod spool;
 mod write;
 
@@ -37,6 +38,7 @@ pub(in crate::mount) struct Inner {
     clock: Clock,
     /// Where bodies of unknown length wait for remotes that need the length.
     spool: PathBuf,
+    roots: root::Roots,
     handles: RwLock<HashMap<MountId, Arc<MountHandle>>>,
 }
 
@@ -49,7 +51,7 @@ impl std::fmt::Debug for Mounts {
 impl Mounts {
     /// No mounts yet; `spool` is a folder for bodies of unknown length.
     pub fn new(store: Store, remotes: Remotes, clock: Clock, spool: PathBuf) -> Mounts {
-        Mounts { inner: Arc::new(Inner { store, remotes, clock, spool, handles: RwLock::default() }) }
+        Mounts { inner: Arc::new(Inner { store, remotes, clock, spool, roots: root::Roots::default(), handles: RwLock::default() }) }
     }
 
     /// Attaches a mount whose record is stored. Makes no outbound call; a mount whose URL no longer parses is attached as unreachable.

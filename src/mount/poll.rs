@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use crate::domain::{Kind, MountState, TreePath};
+use crate::mount::root::{ANSWER_AGE, Answer};
 use crate::mount::{MountHandle, Mounts, nodes};
 use crate::remote::Conditions;
 use crate::store::Batch;
@@ -33,7 +34,8 @@ impl Mounts {
             for handle in due.take(POLLS_MAX.saturating_sub(polls.len())).collect::<Vec<_>>() {
                 polled.insert(handle.id());
                 polls.push(async move {
-                    handle.poll().await;
+                    let now = Instant::now();
+                    handle.poll(now.checked_sub(ANSWER_AGE).unwrap_or(now)).await;
                     handle.sweep().await;
                     handle.id()
                 });
@@ -66,13 +68,16 @@ impl MountHandle {
         }
     }
 
-    /// One poll: the root's etag, and what changed if it did.
-    pub(super) async fn poll(self: &Arc<Self>) {
+    /// One poll: the root's etag, and what changed if it did. An answer that another mount of the same share got will do if it was asked
+    /// for after `since`.
+    pub(super) async fn poll(self: &Arc<Self>, since: Instant) {
         let _turn = self.polling.lock().await;
-        self.look_at_root().await;
+        let asked = self.look_at_root(since).await;
         let record = {
             let mut live = self.live();
-            live.next_poll = Instant::now() + interval(&live.record.state, live.used.elapsed(), live.failures);
+            let interval = interval(&live.record.state, live.used.elapsed(), live.failures);
+            // From the question on, so that the polls of mounts that share it fall together; after a pause in any case.
+            live.next_poll = (asked + interval).max(Instant::now() + interval / 2);
             std::mem::take(&mut live.dirty).then(|| live.record.clone())
         };
         if let Some(record) = record
@@ -83,21 +88,27 @@ impl MountHandle {
         }
     }
 
-    async fn look_at_root(&self) {
+    /// Asks for the root and follows what changed; returns when the question was sent.
+    async fn look_at_root(&self, since: Instant) -> Instant {
         let (via, root) = (Via::default(), TreePath::root());
-        let Some(share) = self.share() else { return };
-        let asked = Instant::now();
-        let found = match share.stat(&via, &root).await {
+        let (share, asking, written) = {
+            let live = self.live();
+            (live.share.clone(), Arc::clone(&live.asking), live.written)
+        };
+        let Some(share) = share else { return Instant::now() };
+        // What was asked before we wrote says nothing of what we wrote.
+        let Answer { asked, found } = asking.ask(&share, written.map_or(since, |written| written.max(since))).await;
+        let found = match found {
             Ok(found) => found,
             Err(crate::remote::Error::Loop) => {
                 let mut live = self.live();
                 self.set_state(&mut live, MountState::Loop);
-                return;
+                return asked;
             }
             Err(error) => {
                 let error = self.fault(&via, &root, error).await;
                 tracing::debug!(%error, mount.id = self.id().0, "a poll failed");
-                return;
+                return asked;
             }
         };
         self.answered();
@@ -122,6 +133,7 @@ impl MountHandle {
         if let Err(error) = walked {
             tracing::debug!(%error, mount.id = self.id().0, "a poll broke off");
         }
+        asked
     }
 
     /// Asks again for the listings that were asked for longest ago, the root's always.

@@ -296,7 +296,7 @@ impl MountHandle {
             live.next_try = Instant::now();
             self.server.remotes.forget_failures(&live.record.url);
         }
-        self.poll().await;
+        self.poll(Instant::now()).await;
         self.state()
     }
 }

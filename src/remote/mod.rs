@@ -29,7 +29,7 @@ pub use error::{Error, Fingerprint};
 pub use hash::Verified;
 pub use lock::RemoteLock;
 pub use probe::{LinkState, Probe, ProbeFault};
-pub use share::{Conditions, Content, Credentials, Listing, Received, Share};
+pub use share::{Conditions, Content, Credentials, Listing, Received, Share, ShareKey};
 pub use vendor::Traits;
 
 use crate::domain::RemoteTrust;

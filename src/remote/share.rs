@@ -24,7 +24,7 @@ use crate::wire::multistatus::reader::{self, Bounds, DAV, OC, OCS, Properties};
 use crate::wire::{CONTAINS_HEADER, CONTAINS_MAX, Incoming, Via};
 
 /// What Basic authentication sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// The link's token, or the name of an account.
     pub login: Secret,
@@ -51,6 +51,14 @@ pub struct Share {
     pub vendor: Vendor,
     /// File or collection.
     pub kind: Kind,
+}
+
+/// What makes two shares one: where they are, and who asks. Without `Debug`: the path of a link is its secret.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ShareKey {
+    base: Url,
+    credentials: Option<Credentials>,
+    is_file: bool,
 }
 
 /// A collection, or one resource, as the remote lists it.
@@ -145,6 +153,11 @@ impl Share {
         base.set_query(None);
         base.set_fragment(None);
         Ok(Share { remotes, base, credentials, vendor, kind })
+    }
+
+    /// What this share has in common with every other that gets the same answers.
+    pub fn key(&self) -> ShareKey {
+        ShareKey { base: self.base.clone(), credentials: self.credentials.clone(), is_file: self.kind == Kind::File }
     }
 
     /// How the remote behaves.

@@ -162,3 +162,42 @@ async fn a_client_that_hangs_up_ends_the_transfer() {
     remote.set(Fault::None).await;
     assert_eq!(mounted.read("a.txt").await.unwrap(), "alpha");
 }
+
+#[tokio::test]
+async fn mounts_of_one_link_share_its_poll_and_other_passwords_do_not() {
+    use causeway::domain::{MountId, Secret};
+    let (remote, first) = start(Vendor::OwnCloud).await;
+    for id in 8..=12 {
+        let record = causeway::domain::Mount { id: MountId(id), ..first.handle.record() };
+        first.mounts.insert(record, Secret::new(if id == 12 { "another" } else { "pw" }));
+    }
+    let handles = first.mounts.all();
+    assert_eq!(handles.len(), 6);
+    polling(&first, async {
+        // What each has to know before a change can show.
+        for handle in &handles {
+            handle.list(&causeway::wire::Via::default(), &causeway::domain::TreePath::root()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        remote.take_seen();
+        let begun = std::time::Instant::now();
+        let mut before: Vec<Etag> = handles.iter().map(|handle| handle.root().etag).collect();
+        for content in ["other", "and another"] {
+            remote.write("a.txt", content);
+            until("the change in every mount", || handles.iter().zip(&before).all(|(handle, before)| handle.root().etag != *before)).await;
+            before = handles.iter().map(|handle| handle.root().etag).collect();
+        }
+        // Two seconds between the questions of one mount; the first may come at once, and one may be on its way at the end.
+        let most = begun.elapsed().as_secs() / 2 + 2;
+        let questions = remote.take_seen().into_iter().filter(|seen| seen.method == "PROPFIND" && seen.headers["depth"] == "0");
+        let (mut shared, mut other) = (0, 0);
+        for seen in questions {
+            use base64::Engine;
+            let login =
+                base64::engine::general_purpose::STANDARD.decode(seen.headers["authorization"].trim_start_matches("Basic ")).unwrap();
+            if login == b"token:pw" { shared += 1 } else { other += 1 }
+        }
+        assert!((1..=most).contains(&shared) && (1..=most).contains(&other), "{shared} and {other} questions, {most} at most");
+    })
+    .await;
+}
