@@ -23,6 +23,7 @@ mod remote_attacks;
 mod remote_faults;
 mod remote_interop;
 mod remote_poll;
+mod server_attacks;
 mod server_auth;
 mod server_cli;
 mod server_files;

@@ -1,0 +1,154 @@
+//! Attacks on the machine below: clients that are slow on purpose (D10).
+
+use std::path::Path;
+use std::time::Duration;
+
+use causeway::domain::Clock;
+use causeway::limits::{BODY_STALL_TIMEOUT, FIRST_BYTES_TIMEOUT, HEADERS_TIMEOUT, WRITE_STALL_TIMEOUT};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{advance, pause, resume, timeout};
+
+use crate::support::server::{TestServer, password};
+
+fn staged(data: &Path) -> usize {
+    std::fs::read_dir(data.join(".causeway/staging")).unwrap().count()
+}
+
+/// The head of an upload by anna.
+fn upload(path: &str, length: &str) -> String {
+    use base64::Engine as _;
+    let login = base64::engine::general_purpose::STANDARD.encode(format!("anna:{}", password("anna")));
+    format!("PUT /remote.php/webdav{path} HTTP/1.1\r\nhost: a\r\nauthorization: Basic {login}\r\n{length}\r\n\r\n")
+}
+
+/// What the server says until it closes.
+async fn answer(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    // A reset ends the connection as well as a close.
+    let _ended = timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await.expect("the server closes");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A connection that says this much, and no more.
+async fn slow(server: &TestServer, said: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(said.as_bytes()).await.unwrap();
+    // Answered on another connection: what was said before has been read by then.
+    server.ask("GET", "/healthz").expect(200).await;
+    stream
+}
+
+/// Lets time pass for everybody in this process, at once.
+async fn pass(time: Duration) {
+    pause();
+    advance(time).await;
+    resume();
+    // Who was waiting for it gets its turn.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+async fn is_open(stream: &TcpStream) -> bool {
+    timeout(Duration::from_millis(200), stream.peek(&mut [0; 1])).await.is_err()
+}
+
+/// A client that stops after these words is let go after `limit`, not before, and others are served meanwhile. What it is told.
+async fn check_let_go(server: &TestServer, said: &str, limit: Duration) -> String {
+    let margin = Duration::from_secs(5);
+    let stream = slow(server, said).await;
+    pass(limit - margin).await;
+    server.ask("GET", "/healthz").expect(200).await;
+    assert!(is_open(&stream).await, "{said:?} was cut off early");
+    pass(margin).await;
+    server.ask("GET", "/healthz").expect(200).await;
+    // What was read late has a later limit.
+    if is_open(&stream).await {
+        pass(limit).await;
+    }
+    answer(stream).await
+}
+
+#[tokio::test]
+async fn d10_a_client_that_says_nothing_or_half_a_head_is_let_go() {
+    let server = TestServer::with_user("anna").await;
+    for said in ["", "PRI * HTTP/2", "P"] {
+        check_let_go(&server, said, FIRST_BYTES_TIMEOUT).await;
+    }
+    for said in ["GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\nhost: a\r\nx-slow: "] {
+        let told = check_let_go(&server, said, HEADERS_TIMEOUT).await;
+        assert!(!told.contains("200 OK"), "{told}");
+    }
+    // One more byte of the head now and then does not help.
+    let mut stream = slow(&server, "GET /healthz HTTP/1.1\r\n").await;
+    for _ in 0..4 {
+        pass(HEADERS_TIMEOUT / 4).await;
+        let _let_go = stream.write_all(b"x").await;
+    }
+    let told = answer(stream).await;
+    assert!(!told.contains("200 OK"), "{told}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn d10_a_body_that_stalls_ends_and_leaves_the_old_content() {
+    let server = TestServer::with_user("anna").await;
+    server.put("anna", "/a.txt", "old content").await;
+    for length in ["content-length: 2000000", "transfer-encoding: chunked"] {
+        // More than is collected in memory, so that a file is staged.
+        let some = if length.starts_with('t') { "f4240\r\n" } else { "" }.to_owned() + &"n".repeat(1_000_000);
+        let told = check_let_go(&server, &(upload("/a.txt", length) + &some), BODY_STALL_TIMEOUT).await;
+        assert!(told.starts_with("HTTP/1.1 400") || told.starts_with("HTTP/1.1 408"), "{length}: {told}");
+        assert_eq!(server.get("anna", "/a.txt").await, "old content");
+        assert_eq!(staged(server.data()), 0, "{length}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn d10_a_client_that_takes_nothing_is_let_go() {
+    const LENGTH: usize = 32 << 20;
+    let server = TestServer::with_user("anna").await;
+    server.put("anna", "/large", &"x".repeat(LENGTH)).await;
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(upload("/large", "").replacen("PUT", "GET", 1).replace("\r\n\r\n\r\n", "\r\n\r\n").as_bytes()).await.unwrap();
+    stream.read_exact(&mut [0; 12]).await.unwrap();
+    // It ends some time after the kernel takes no more for this client.
+    let begun = std::time::Instant::now();
+    while !server.ask("GET", "/metrics").expect(200).await.text().contains("causeway_connections 1\n") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is still served");
+        pass(WRITE_STALL_TIMEOUT).await;
+    }
+    let rest = answer(stream).await;
+    assert!(rest.len() < LENGTH, "all of it came");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn d10_connections_above_the_bound_wait_until_the_slow_are_gone() {
+    let server = TestServer::start_with(Clock::System, |config| config.connections_max = 3).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        slow.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    // One place is left, and is used again and again.
+    for _ in 0..5 {
+        server.ask("GET", "/healthz").expect(200).await;
+    }
+    for _ in 0..10 {
+        slow.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    let mut waiting = std::pin::pin!(server.ask("GET", "/healthz").send());
+    assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err(), "there was a place after all");
+    // The slow ones that wait get their places before it, three at a time.
+    let mut answered = None;
+    for _ in 0..6 {
+        pass(FIRST_BYTES_TIMEOUT).await;
+        answered = timeout(Duration::from_millis(300), &mut waiting).await.ok();
+        if answered.is_some() {
+            break;
+        }
+    }
+    assert_eq!(answered.expect("it gets its turn").status, 200);
+    drop(slow);
+    server.stop().await;
+}
