@@ -42,6 +42,10 @@ pub const RANGES_MAX: usize = 16;
 pub const LOCK_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Time of a lock whose client asks for none.
 pub const LOCK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+/// Free disk that uploads leave alone, in bytes: what is done to make room again has to be written down, too.
+pub const DISK_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
+/// Free disk without which nothing is committed, in bytes: more than one batch can take. The store does not survive a disk that is full.
+pub const COMMIT_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// Most directories that are watched for edits from outside.
 pub const WATCHES_MAX: usize = 4096;
 /// Most locks of one space.

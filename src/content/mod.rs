@@ -19,6 +19,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxF
 use rustix::io::Errno;
 
 use crate::domain::{FileStamp, Name, Timestamp};
+use crate::limits::DISK_RESERVE_BYTES;
 
 mod copy;
 mod listing;
@@ -220,10 +221,10 @@ impl Files {
         Ok(())
     }
 
-    /// Bytes that an ordinary user may still write.
+    /// Bytes that uploads may still take.
     pub fn free_bytes(&self) -> io::Result<u64> {
         let disk = rustix::fs::fstatvfs(&self.inner.root)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(DISK_RESERVE_BYTES))
     }
 
     /// A new name in the purge folder: what is renamed there is removed by [`Files::purge`].

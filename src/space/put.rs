@@ -107,7 +107,9 @@ impl Space {
                 return Err(Error::BodyMismatch("the body is longer than announced"));
             }
             if request.length.is_none() {
-                self.fits(total.saturating_sub(old_size))?;
+                // What is staged already has left the free disk.
+                self.fits_quota(total.saturating_sub(old_size))?;
+                self.fits(pieces.iter().map(|piece| piece.len() as u64).sum())?;
             }
             let job = work.begin(std::mem::take(&mut pieces));
             let mut size = 0;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -11,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::domain::SpaceId;
+use crate::limits::COMMIT_RESERVE_BYTES;
 use crate::store::export;
 use crate::store::journal::{self, Journal};
 use crate::store::keys::{self, META_CLEAN, META_IDS, Tree, Trees};
@@ -62,13 +64,15 @@ pub(super) struct Setup {
     /// sled's `db` file, to be synced after each flush; none with `Durability::Process`.
     pub(super) database: Option<File>,
     pub(super) instance_id: String,
+    /// The folder of the store.
+    pub(super) folder: PathBuf,
 }
 
 impl Committer {
     pub(super) fn start(setup: Setup) -> Result<Committer> {
         let (jobs, waiting) = mpsc::channel();
         let observers = Observers::default();
-        let writer = Writer { setup, observers: Arc::clone(&observers), broken: false };
+        let writer = Writer { setup, observers: Arc::clone(&observers), full: false, broken: false };
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || writer.run(&waiting))?;
         Ok(Committer { jobs, observers, thread: Mutex::new(Some(thread)) })
     }
@@ -143,6 +147,8 @@ impl Committer {
 struct Writer {
     setup: Setup,
     observers: Observers,
+    /// The last batch was refused for lack of disk.
+    full: bool,
     /// A write failed: what sled has in memory may never reach the disk, so nothing more is promised.
     broken: bool,
 }
@@ -173,6 +179,10 @@ impl Writer {
             batch.into_iter().for_each(|job| (job.answer)(Err(Error::Closed)));
             return;
         }
+        if !self.has_room(&batch) {
+            batch.into_iter().for_each(|job| (job.answer)(Err(Error::Io(ErrorKind::StorageFull.into()))));
+            return;
+        }
         let mut answers = Vec::with_capacity(batch.len());
         match self.try_write(batch, &mut answers) {
             Ok(results) => answers.into_iter().zip(results).for_each(|(answer, result)| answer(result)),
@@ -182,6 +192,18 @@ impl Writer {
                 answers.into_iter().for_each(|answer| answer(Err(Error::Closed)));
             }
         }
+    }
+
+    /// Whether the disk can take a batch. sled would not survive that it cannot: what is refused before it gets there can be tried again.
+    fn has_room(&mut self, batch: &[Job]) -> bool {
+        let closing = batch.iter().any(|job| matches!(job.work, Work::Close(_)));
+        let free = rustix::fs::statvfs(&self.setup.folder).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let full = !closing && free.is_ok_and(|free| free < COMMIT_RESERVE_BYTES);
+        if full && !self.full {
+            tracing::error!("the disk is full: nothing is written until there is room again");
+        }
+        self.full = full;
+        !full
     }
 
     #[expect(clippy::type_complexity, reason = "the answer of a job is named once, in `Job`")]

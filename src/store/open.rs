@@ -86,7 +86,8 @@ impl Store {
         let database = sync.then(|| File::open(rows.join("db"))).transpose()?;
         let journal = Journal::open(&log, generation, sync)?;
         sync_folders(directory, &rows, options.durability)?;
-        let setup = Setup { trees: trees.clone(), epoch, journal, database, instance_id: instance_id.clone() };
+        let instance = instance_id.clone();
+        let setup = Setup { trees: trees.clone(), epoch, journal, database, instance_id: instance, folder: rows };
         let committer = Committer::start(setup)?;
         let inner = Inner {
             trees,

@@ -1,6 +1,7 @@
-//! Attacks on the machine below: clients that are slow on purpose (D10).
+//! Attacks on the machine below: a disk that fills up halfway (D8), clients that are slow on purpose (D10).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use causeway::domain::Clock;
@@ -10,6 +11,46 @@ use tokio::net::TcpStream;
 use tokio::time::{advance, pause, resume, timeout};
 
 use crate::support::server::{TestServer, password};
+
+/// A small disk of its own, unmounted at the end.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    /// A disk of so many megabytes; none where this user may not mount one.
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+    fn mount(megabytes: u32) -> Option<Disk> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={megabytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Disk { folder });
+        }
+        println!("skipped: no disk can be mounted here, which takes root");
+        None
+    }
+
+    /// Fills what is left, as somebody else on this machine would.
+    fn fill(&self, name: &str) -> PathBuf {
+        let hog = self.folder.path().join(name);
+        let mut file = std::fs::File::create(&hog).unwrap();
+        let mut piece: &[u8] = &[b'x'; 64 * 1024];
+        while !piece.is_empty() {
+            if std::io::Write::write_all(&mut file, piece).is_err() {
+                piece = &piece[..piece.len() / 2];
+            }
+        }
+        hog
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+        assert!(std::thread::panicking() || unmounted.is_ok_and(|status| status.success()), "the disk is still mounted");
+    }
+}
 
 fn staged(data: &Path) -> usize {
     std::fs::read_dir(data.join(".causeway/staging")).unwrap().count()
@@ -150,5 +191,98 @@ async fn d10_connections_above_the_bound_wait_until_the_slow_are_gone() {
     }
     assert_eq!(answered.expect("it gets its turn").status, 200);
     drop(slow);
+    server.stop().await;
+}
+
+/// Begins an upload of unknown length and sends the first pieces of it.
+async fn begin_upload(server: &TestServer, path: &str, megabytes: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(upload(path, "transfer-encoding: chunked").as_bytes()).await.unwrap();
+    for _ in 0..megabytes {
+        stream.write_all(&piece()).await.unwrap();
+    }
+    stream
+}
+
+/// A megabyte of a body in chunks.
+fn piece() -> Vec<u8> {
+    [b"100000\r\n".as_slice(), &[b'n'; 1 << 20], b"\r\n"].concat()
+}
+
+async fn until_staged(data: &Path, count: usize) {
+    let begun = std::time::Instant::now();
+    while staged(data) != count {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{} files are staged", staged(data));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn d8_a_disk_that_fills_up_halfway_leaves_the_old_content() {
+    let Some(disk) = Disk::mount(128) else { return };
+    let data = disk.folder.path().join("davroot");
+    let server = TestServer::start_with(Clock::System, |config| config.data = data.clone()).await;
+    server.add_user("anna").await;
+    server.put("anna", "/a.txt", "old content").await;
+    // More than half of what is free: what is staged already is not asked for twice.
+    let mut stream = begin_upload(&server, "/large", 60).await;
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 201");
+    server.ask_as("anna", "DELETE", "/large").expect(204).await;
+    // Somebody else fills the disk while the body comes.
+    let mut stream = begin_upload(&server, "/a.txt", 4).await;
+    until_staged(&data, 1).await;
+    let hog = disk.fill("hog");
+    for _ in 0..16 {
+        if stream.write_all(&piece()).await.is_err() {
+            break;
+        }
+    }
+    let told = answer(stream).await;
+    assert!(told.starts_with("HTTP/1.1 507"), "{told}");
+    until_staged(&data, 0).await;
+    assert_eq!(server.get("anna", "/a.txt").await, "old content");
+    // Nothing can be written, everything can be read.
+    let more = disk.fill("more");
+    for number in 0..300 {
+        server.ask_as("anna", "MKCOL", &format!("/folder{number}")).expect(507).await;
+    }
+    server.ask_as("anna", "PUT", "/a.txt").body("new").expect(507).await;
+    server.ask_as("anna", "PUT", "/a.txt").body(vec![b'n'; 3_000_000]).expect(507).await;
+    server.ask_as("anna", "PROPFIND", "/").header("depth", "1").expect(207).await;
+    assert_eq!((server.get("anna", "/a.txt").await.as_str(), staged(&data)), ("old content", 0));
+    // With room again everything goes on, and nothing was lost.
+    std::fs::remove_file(&hog).unwrap();
+    std::fs::remove_file(&more).unwrap();
+    server.put("anna", "/b.txt", "new").await;
+    server.mkcol("anna", "/folder").await;
+    let server = server.restart().await;
+    for (path, content) in [("/a.txt", "old content"), ("/b.txt", "new")] {
+        assert_eq!(server.get("anna", path).await, content);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn d8_uploads_leave_room_for_what_makes_room() {
+    let Some(disk) = Disk::mount(96) else { return };
+    let data = disk.folder.path().join("davroot");
+    let server = TestServer::start_with(Clock::System, |config| config.data = data.clone()).await;
+    server.add_user("anna").await;
+    let mut written = 0;
+    let full = loop {
+        let status = server.ask_as("anna", "PUT", &format!("/{written}")).body(vec![b'x'; 4 << 20]).send().await.status;
+        if status != 201 {
+            break status;
+        }
+        written += 1;
+    };
+    assert_eq!(full, 507);
+    assert!(written > 4, "{written} files of 4 MiB fit on 96 MiB");
+    for number in 0..written {
+        server.ask_as("anna", "DELETE", &format!("/{number}")).expect(204).await;
+    }
     server.stop().await;
 }
