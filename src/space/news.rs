@@ -26,7 +26,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// The kernel's queue is read at most this often: equal events in it become one.
 const READ_EVERY: Duration = Duration::from_millis(100);
 /// How often what was gathered is asked whether it is due.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 /// Spaces that are looked at at the same time.
 const LOOKS_MAX: usize = 4;
 /// Names of one collection that are gathered; more are one look at all of it.

@@ -35,10 +35,12 @@ pub(super) struct Watcher {
 #[derive(Debug, Default)]
 struct Table {
     watches_max: usize,
-    by_folder: HashMap<Folder, (WatchId, u64)>,
+    by_folder: HashMap<Folder, (WatchId, i64)>,
     by_watch: HashMap<WatchId, Folder>,
-    by_use: BTreeMap<u64, Folder>,
-    clock: u64,
+    /// Those that were used in the order of their uses, after those that were only seen.
+    by_use: BTreeMap<i64, Folder>,
+    used: i64,
+    seen: i64,
 }
 
 impl Watcher {
@@ -67,7 +69,7 @@ impl Watcher {
             added = watches.add(&directory);
         }
         match added {
-            Ok(watch) => table.keep(watch, folder).into_iter().for_each(|watch| watches.remove(watch)),
+            Ok(watch) => table.keep(watch, folder, wanted).into_iter().for_each(|watch| watches.remove(watch)),
             Err(error) => self.complain(&error),
         }
     }
@@ -117,7 +119,10 @@ impl Watcher {
 
 impl Table {
     /// Notes a watch; returns the watches that have to go for it.
-    fn keep(&mut self, watch: WatchId, folder: Folder) -> Vec<WatchId> {
+    fn keep(&mut self, watch: WatchId, folder: Folder, wanted: Wanted) -> Vec<WatchId> {
+        if wanted == Wanted::Seen && self.by_folder.get(&folder).is_some_and(|(known, _)| *known == watch) {
+            return Vec::new();
+        }
         // The directory was known under another number, or this collection had another directory.
         let renamed = self.by_watch.get(&watch).copied().filter(|known| *known != folder);
         renamed.and_then(|known| self.forget(known));
@@ -132,28 +137,37 @@ impl Table {
             gone.push(watch);
             return gone;
         }
-        self.clock += 1;
-        self.by_folder.insert(folder, (watch, self.clock));
+        let order = match wanted {
+            Wanted::Used => {
+                self.used += 1;
+                self.used
+            }
+            Wanted::Seen => {
+                self.seen -= 1;
+                self.seen
+            }
+        };
+        self.by_folder.insert(folder, (watch, order));
         self.by_watch.insert(watch, folder);
-        self.by_use.insert(self.clock, folder);
+        self.by_use.insert(order, folder);
         gone
     }
 
     fn touch(&mut self, folder: Folder) -> bool {
-        let Some((_, used)) = self.by_folder.get_mut(&folder) else {
+        let Some((_, order)) = self.by_folder.get_mut(&folder) else {
             return self.watches_max == 0;
         };
-        self.clock += 1;
-        self.by_use.remove(used);
-        self.by_use.insert(self.clock, folder);
-        *used = self.clock;
+        self.used += 1;
+        self.by_use.remove(order);
+        self.by_use.insert(self.used, folder);
+        *order = self.used;
         true
     }
 
     fn forget(&mut self, folder: Folder) -> Option<WatchId> {
-        let (watch, used) = self.by_folder.remove(&folder)?;
+        let (watch, order) = self.by_folder.remove(&folder)?;
         self.by_watch.remove(&watch);
-        self.by_use.remove(&used);
+        self.by_use.remove(&order);
         Some(watch)
     }
 
@@ -187,17 +201,23 @@ mod tests {
     fn the_longest_unused_watch_goes_first() {
         let mut table = Table { watches_max: 3, ..Table::default() };
         for id in 1..=3 {
-            assert!(table.keep(i32::try_from(id).unwrap(), folder(id)).is_empty());
+            assert!(table.keep(i32::try_from(id).unwrap(), folder(id), Wanted::Used).is_empty());
         }
         assert!(table.touch(folder(1)));
-        assert_eq!(table.keep(4, folder(4)), [2]);
-        assert_eq!(table.keep(5, folder(5)), [3]);
+        assert_eq!(table.keep(4, folder(4), Wanted::Used), [2]);
+        assert_eq!(table.keep(5, folder(5), Wanted::Used), [3]);
         assert!(!table.touch(folder(2)) && table.touch(folder(1)));
         // Another directory in the place of the old one; the same directory under another number.
-        assert_eq!(table.keep(6, folder(5)), [5]);
-        assert!(table.keep(6, folder(7)).is_empty());
+        assert_eq!(table.keep(6, folder(5), Wanted::Used), [5]);
+        assert!(table.keep(6, folder(7), Wanted::Used).is_empty());
         assert_eq!(table.by_watch.get(&6), Some(&folder(7)));
         assert!(!table.by_folder.contains_key(&folder(5)));
+        // A sweep sees everything and uses nothing: 4 stays the oldest.
+        assert!(table.keep(4, folder(4), Wanted::Seen).is_empty());
+        assert_eq!(table.keep(8, folder(8), Wanted::Used), [4]);
+        table.forget(folder(8));
+        assert!(table.keep(9, folder(9), Wanted::Seen).is_empty());
+        assert_eq!(table.keep(10, folder(10), Wanted::Used), [9]);
         assert!(table.by_folder.len() <= 3 && table.by_use.len() == table.by_folder.len() && table.by_watch.len() == table.by_folder.len());
     }
 
