@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{Error, Expect, Name, Node, OfflineCause, Permissions, PutRequest, Result, TreePath, Write};
+use crate::domain::{Error, Expect, LockToken, Name, Node, OfflineCause, Permissions, PutRequest, Result, TreePath, Write};
 use crate::limits::{PATH_SEGMENTS_MAX, PROPFIND_NODES_MAX};
 use crate::tree::etags::is_online;
 use crate::tree::resolve::{MountTarget, Target};
@@ -210,6 +210,7 @@ impl View {
         }
         // Replaced as a whole, and only by what is whole itself (RFC 4918 9.8.4).
         let staging = staging_name(to)?;
+        let mut unfinished = Unfinished { view: self, path: &staging, tokens: &target.tokens, over: false };
         let placed = match self.copy_aside(from, &staging, entry.node.is_collection(), deep, &target).await {
             Ok(()) => {
                 let source = Write { expect: Expect::Anything, tokens: target.tokens.clone() };
@@ -217,15 +218,20 @@ impl View {
             }
             Err(error) => Err(error),
         };
+        unfinished.over = true;
         if placed.is_err() {
-            let swept = self.delete(&staging, Write { expect: Expect::Anything, tokens: target.tokens }).await;
-            if let Err(error) = swept
-                && !matches!(error, Error::NotFound)
-            {
-                tracing::warn!(%error, "an unfinished copy could not be removed");
-            }
+            self.remove_unfinished(&staging, target.tokens.clone()).await;
         }
         placed.map(|(_, entry)| (!taken, entry))
+    }
+
+    async fn remove_unfinished(&self, staging: &TreePath, tokens: Vec<LockToken>) {
+        let swept = self.delete(staging, Write { expect: Expect::Anything, tokens }).await;
+        if let Err(error) = swept
+            && !matches!(error, Error::NotFound)
+        {
+            tracing::warn!(%error, "an unfinished copy could not be removed");
+        }
     }
 
     async fn copy_aside(&self, from: &TreePath, staging: &TreePath, collection: bool, deep: bool, target: &Write) -> Result<()> {
@@ -276,6 +282,25 @@ impl View {
         let request =
             PutRequest { write: target, length: Some(length), modified: Some(entry.node.modified), checksum: entry.node.checksum.clone() };
         Box::pin(self.put(to, request, body)).await
+    }
+}
+
+/// A copy that is not yet in its place. If the request ends before that, its client having hung up, what there is of it goes.
+struct Unfinished<'copy> {
+    view: &'copy View,
+    path: &'copy TreePath,
+    tokens: &'copy [LockToken],
+    over: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.over
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (view, path, tokens) = (self.view.clone(), self.path.clone(), self.tokens.to_vec());
+            drop(runtime.spawn(async move { view.remove_unfinished(&path, tokens).await }));
+        }
     }
 }
 

@@ -29,6 +29,8 @@ struct Wire {
     up: AtomicU64,
     /// Nothing is taken from the mounting server while this is set.
     paused: AtomicBool,
+    /// After so many more bytes from the mounting server `paused` is set; 0 for never.
+    pause_after: AtomicU64,
     /// Connections that the mounting server has ended.
     ended: AtomicU64,
 }
@@ -63,7 +65,7 @@ async fn wire(to: std::net::SocketAddr) -> (std::net::SocketAddr, Arc<Wire>, Joi
             let wire = Arc::clone(&counted);
             connections.spawn(async move {
                 let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
-                let up = carry(near_read, far_write, &wire.up, Some(&wire.paused));
+                let up = carry(near_read, far_write, &wire.up, Some((&wire.paused, &wire.pause_after)));
                 let down = carry(far_read, near_write, &wire.down, None);
                 tokio::select! {
                     () = up => {}
@@ -80,15 +82,22 @@ async fn carry(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     counter: &AtomicU64,
-    paused: Option<&AtomicBool>,
+    paused: Option<(&AtomicBool, &AtomicU64)>,
 ) {
     let mut piece = vec![0; 64 << 10];
     loop {
-        while paused.is_some_and(|paused| paused.load(Ordering::SeqCst)) {
+        while paused.is_some_and(|(paused, _)| paused.load(Ordering::SeqCst)) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let Ok(count @ 1..) = from.read(&mut piece).await else { return };
         counter.fetch_add(count as u64, Ordering::SeqCst);
+        if let Some((paused, left)) = paused
+            && left.load(Ordering::SeqCst) > 0
+            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(count as u64))).unwrap()
+                <= count as u64
+        {
+            paused.store(true, Ordering::SeqCst);
+        }
         if to.write_all(&piece[..count]).await.is_err() {
             return;
         }
@@ -230,6 +239,27 @@ async fn a_writer_that_hangs_up_ends_the_upload_and_leaves_the_old_content() {
     assert_eq!(names(&anna, "anna", "/Big").await, ["old.txt"]);
     until("the listing", PATIENCE, async || names(&bob, "bob", "/Big").await == ["old.txt"]).await;
     assert_eq!(bob.get("bob", "/Big/old.txt").await, "old content");
+    bob.stop().await;
+    anna.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_across_the_border_whose_client_hangs_up_leaves_nothing_behind() {
+    let (anna, bob, wire, _tasks) = start().await;
+    bob.mkcol("bob", "/own").await;
+    bob.ask_as("bob", "PUT", "/own/large").body(content()).expect(201).await;
+    assert!(names(&bob, "bob", "/Big").await.is_empty());
+    wire.pause_after.store(1 << 20, Ordering::SeqCst);
+    let mut client = narrow(&bob).await;
+    let lines = format!("destination: http://{}/remote.php/webdav/Big/own\r\n", bob.host());
+    client.write_all(head(&bob, "bob", "COPY", "/own", &lines).as_bytes()).await.unwrap();
+    until("the middle of the copy", PATIENCE, async || wire.paused.load(Ordering::SeqCst)).await;
+    let begun = names(&anna, "anna", "/Big").await;
+    assert!(begun.len() == 1 && begun[0].ends_with(".part"), "{begun:?}");
+    drop(client);
+    wire.paused.store(false, Ordering::SeqCst);
+    until("an empty folder", PATIENCE, async || names(&anna, "anna", "/Big").await.is_empty()).await;
+    assert_eq!(names(&bob, "bob", "/own").await, ["large"]);
     bob.stop().await;
     anna.stop().await;
 }
