@@ -28,6 +28,8 @@ pub type Observer = Box<dyn Fn(&SpaceChanges) + Send + Sync>;
 const BATCH_JOBS_MAX: usize = 256;
 /// Longest time that a job which nobody waits for is kept back, to share the flush of another.
 const LATER_MAX: Duration = Duration::from_millis(200);
+/// After so many bytes of the journal sled's file is brought to the disk: less than sled writes before it uses a place again.
+const SYNC_BYTES: u64 = 128 << 10;
 /// Most rows that are dropped in one batch.
 const DROP_ROWS_MAX: usize = 4096;
 
@@ -40,6 +42,26 @@ enum Work {
     DropSpace(SpaceId),
     Export(PathBuf),
     Close(u64),
+}
+
+impl Work {
+    /// About how many bytes this writes.
+    fn weight(&self) -> u64 {
+        match self {
+            Work::Nodes(job) => job.weight(),
+            Work::Records(batch) => batch.writes.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum(),
+            Work::ReserveIds(_) | Work::DropSpace(_) | Work::Export(_) | Work::Close(_) => 1,
+        }
+    }
+
+    /// Whether this brings something to its end that is on disk already.
+    fn finishes(&self) -> bool {
+        match self {
+            Work::Nodes(job) => job.settles(),
+            Work::Close(_) => true,
+            Work::Records(_) | Work::ReserveIds(_) | Work::DropSpace(_) | Work::Export(_) => false,
+        }
+    }
 }
 
 struct Job {
@@ -72,7 +94,7 @@ impl Committer {
     pub(super) fn start(setup: Setup) -> Result<Committer> {
         let (jobs, waiting) = mpsc::channel();
         let observers = Observers::default();
-        let writer = Writer { setup, observers: Arc::clone(&observers), full: false, broken: false };
+        let writer = Writer { setup, observers: Arc::clone(&observers), synced_at: 0, full: false, broken: false };
         let thread = std::thread::Builder::new().name("committer".to_owned()).spawn(move || writer.run(&waiting))?;
         Ok(Committer { jobs, observers, thread: Mutex::new(Some(thread)) })
     }
@@ -147,7 +169,9 @@ impl Committer {
 struct Writer {
     setup: Setup,
     observers: Observers,
-    /// The last batch was refused for lack of disk.
+    /// Where the journal ended when sled's file was last brought to the disk.
+    synced_at: u64,
+    /// Something in the last batch was refused for lack of disk.
     full: bool,
     /// A write failed: what sled has in memory may never reach the disk, so nothing more is promised.
     broken: bool,
@@ -179,10 +203,7 @@ impl Writer {
             batch.into_iter().for_each(|job| (job.answer)(Err(Error::Closed)));
             return;
         }
-        if !self.has_room(&batch) {
-            batch.into_iter().for_each(|job| (job.answer)(Err(Error::Io(ErrorKind::StorageFull.into()))));
-            return;
-        }
+        let batch = self.with_room(batch);
         let mut answers = Vec::with_capacity(batch.len());
         match self.try_write(batch, &mut answers) {
             Ok(results) => answers.into_iter().zip(results).for_each(|(answer, result)| answer(result)),
@@ -194,16 +215,23 @@ impl Writer {
         }
     }
 
-    /// Whether the disk can take a batch. sled would not survive that it cannot: what is refused before it gets there can be tried again.
-    fn has_room(&mut self, batch: &[Job]) -> bool {
-        let closing = batch.iter().any(|job| matches!(job.work, Work::Close(_)));
+    /// The jobs of a batch for which there is disk; the others are refused, and can be tried again. sled would not survive a disk that is full.
+    /// What only finishes something is never refused: the reserve is for that.
+    fn with_room(&mut self, batch: Vec<Job>) -> Vec<Job> {
         let free = rustix::fs::statvfs(&self.setup.folder).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        let full = !closing && free.is_ok_and(|free| free < COMMIT_RESERVE_BYTES);
-        if full && !self.full {
+        let mut room = free.map_or(u64::MAX, |free| free.saturating_sub(COMMIT_RESERVE_BYTES));
+        let (taken, refused): (Vec<Job>, Vec<Job>) = batch.into_iter().partition(|job| {
+            // In the journal, and in sled with what it writes again.
+            let left = room.checked_sub(job.work.weight().saturating_mul(3));
+            room = left.unwrap_or(room);
+            left.is_some() || job.work.finishes()
+        });
+        if !refused.is_empty() && !self.full {
             tracing::error!("the disk is full: nothing is written until there is room again");
         }
-        self.full = full;
-        !full
+        self.full = !refused.is_empty();
+        refused.into_iter().for_each(|job| (job.answer)(Err(Error::Io(ErrorKind::StorageFull.into()))));
+        taken
     }
 
     #[expect(clippy::type_complexity, reason = "the answer of a job is named once, in `Job`")]
@@ -277,20 +305,27 @@ impl Writer {
         if writes.is_empty() {
             return Ok(());
         }
-        let mut logged = self.setup.journal.append(writes)?;
-        if !logged {
+        if !self.setup.journal.append(writes)? {
             self.checkpoint()?;
-            logged = self.setup.journal.append(writes)?;
+            self.setup.journal.append(writes)?;
         }
         self.setup.trees.apply(writes)?;
-        if logged { Ok(()) } else { self.checkpoint() }
+        // sled uses old places of its file again once their successors are written, which is not yet on the disk.
+        if let Some(database) = &self.setup.database
+            && self.setup.journal.end().saturating_sub(self.synced_at) >= SYNC_BYTES
+        {
+            database.sync_data()?;
+            self.synced_at = self.setup.journal.end();
+        }
+        Ok(())
     }
 
     /// Brings everything into sled's file; the journal begins again.
     fn checkpoint(&mut self) -> Result<()> {
         let generation = journal::new_generation()?;
         self.setup.trees.checkpoint(generation, self.setup.database.as_ref())?;
-        self.setup.journal.restart(generation);
+        self.setup.journal.restart(generation)?;
+        self.synced_at = 0;
         Ok(())
     }
 

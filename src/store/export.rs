@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::store::keys::{TREE_NAMES, Tree, Trees};
+use crate::store::keys::{META_FORMAT, META_JOURNAL, TREE_NAMES, Tree, Trees};
 use crate::store::open::{Options, import};
 use crate::store::{Error, Result, Store};
 
@@ -57,6 +57,10 @@ pub(super) fn write(trees: &Trees, instance_id: &str, file: &Path) -> Result<()>
     for (number, tree) in trees.all.iter().enumerate() {
         for row in tree.iter() {
             let (key, value) = row?;
+            // Whoever reads this has a format and a journal of its own.
+            if number == Tree::Meta as usize && [META_FORMAT, META_JOURNAL].contains(&key.as_ref()) {
+                continue;
+            }
             line(&mut writer, &Line::Row(number, BASE64.encode(&key), BASE64.encode(&value)))?;
             rows += 1;
         }

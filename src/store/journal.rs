@@ -14,7 +14,7 @@ use crate::store::keys::Tree;
 use crate::store::overlay::Writes;
 use crate::store::{Error, Result};
 
-/// A full log is this long; what does not fit into an empty one goes straight to sled.
+/// A full log is this long; one batch alone may be longer.
 const JOURNAL_BYTES_MAX: u64 = 8 << 20;
 /// The file grows by so much, filled with zeros: fdatasync then has no new length or block to write beside the record.
 const GROWTH_BYTES: usize = 1 << 20;
@@ -51,7 +51,7 @@ impl Journal {
         self.buffer.clear();
         encode(self.generation, writes, &mut self.buffer)?;
         let end = self.end.saturating_add(self.buffer.len() as u64);
-        if end > JOURNAL_BYTES_MAX {
+        if end > JOURNAL_BYTES_MAX && self.end > 0 {
             return Ok(false);
         }
         if end > self.length {
@@ -66,9 +66,19 @@ impl Journal {
     }
 
     /// Begins again, after a checkpoint of that generation.
-    pub(super) fn restart(&mut self, generation: u64) {
+    pub(super) fn restart(&mut self, generation: u64) -> Result<()> {
         self.generation = generation;
         self.end = 0;
+        if self.length > JOURNAL_BYTES_MAX {
+            self.file.set_len(JOURNAL_BYTES_MAX)?;
+            self.length = JOURNAL_BYTES_MAX;
+        }
+        Ok(())
+    }
+
+    /// Bytes of this generation.
+    pub(super) fn end(&self) -> u64 {
+        self.end
     }
 
     fn grow(&mut self, end: u64) -> Result<()> {
@@ -201,7 +211,7 @@ mod tests {
         for number in 0..5 {
             assert!(journal.append(&batch(number)).unwrap());
         }
-        journal.restart(2);
+        journal.restart(2).unwrap();
         assert!(journal.append(&batch(7)).unwrap());
         assert_eq!(replayed(&path, 2), [batch(7)], "old records of the same length follow it");
         assert_eq!(replayed(&path, 1), [] as [Writes; 0]);
@@ -233,10 +243,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(&folder.path().join("journal"), 1, false).unwrap();
         let large = |bytes| Writes::from([((Tree::Nodes, Vec::new()), Some(vec![1; bytes]))]);
-        assert!(!journal.append(&large(9 << 20)).unwrap(), "larger than the whole log");
         assert!(journal.append(&large(7 << 20)).unwrap());
         assert!(!journal.append(&large(2 << 20)).unwrap());
-        journal.restart(2);
+        journal.restart(2).unwrap();
+        assert!(journal.append(&large(9 << 20)).unwrap(), "larger than the log, but all of it");
+        assert!(!journal.append(&large(1)).unwrap());
+        journal.restart(3).unwrap();
         assert!(journal.append(&large(2 << 20)).unwrap());
+        assert_eq!(journal.length, JOURNAL_BYTES_MAX);
+        assert_eq!(std::fs::metadata(folder.path().join("journal")).unwrap().len(), JOURNAL_BYTES_MAX);
     }
 }

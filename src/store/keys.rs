@@ -86,12 +86,15 @@ impl Trees {
         Ok(())
     }
 
-    /// Flushes everything into sled's file, and names the generation of the journal that follows. sled keeps the order of its writes: where it
-    /// has the name after a crash, it has all that came before.
+    /// Brings everything into sled's file, and then the name of the journal's generation that follows: where sled has the name after a crash, it
+    /// has all that came before.
     pub(super) fn checkpoint(&self, generation: u64, database: Option<&File>) -> Result<()> {
+        let sync = || database.map_or(Ok(()), File::sync_data);
+        self.db.flush()?;
+        sync()?;
         self.tree(Tree::Meta)?.insert(META_JOURNAL, &generation.to_be_bytes())?;
         self.db.flush()?;
-        Ok(database.map_or(Ok(()), File::sync_data)?)
+        Ok(sync()?)
     }
 }
 

@@ -100,6 +100,9 @@ pub struct Check {
     pub seen: Option<(NodeId, Etag)>,
 }
 
+/// About the size of a row with its entries in other trees.
+const ROW_BYTES: u64 = 1024;
+
 /// One change of rows. The committer gives etags and carries sizes to the ancestors.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -169,6 +172,23 @@ impl Change {
     pub(super) fn written(&self) -> Option<NodeId> {
         if let Change::Put { node, .. } = self { Some(node.id) } else { None }
     }
+
+    /// About how many bytes this writes.
+    fn weight(&self) -> u64 {
+        let values = match self {
+            Change::Properties { changes, .. } => changes.iter().filter_map(|(_, value)| value.as_deref()).map(str::len).sum(),
+            Change::Collect { rows_max, .. } => rows_max.saturating_mul(100),
+            Change::Put { .. }
+            | Change::Remove { .. }
+            | Change::Move { .. }
+            | Change::Stamp { .. }
+            | Change::Modified { .. }
+            | Change::PutLock(_)
+            | Change::DropLock(..)
+            | Change::Revive(_) => 0,
+        };
+        values as u64 + ROW_BYTES
+    }
 }
 
 /// Changes of one space that happen together or not at all.
@@ -191,6 +211,16 @@ pub struct NodeJob {
 }
 
 impl NodeJob {
+    /// About how many bytes this writes.
+    pub(super) fn weight(&self) -> u64 {
+        self.changes.iter().map(Change::weight).sum::<u64>() + ROW_BYTES
+    }
+
+    /// Whether this only says that placements are done. Were that forgotten, a restart would do them again, over what was written since.
+    pub(super) fn settles(&self) -> bool {
+        !self.done.is_empty() && self.placement.is_none() && self.checks.is_empty()
+    }
+
     /// Changes without preconditions and without work on disk.
     pub fn new(space: SpaceId, changes: Vec<Change>) -> NodeJob {
         NodeJob { space, checks: Vec::new(), changes, placement: None, done: Vec::new(), now: 0, sync: None }

@@ -76,7 +76,7 @@ impl Store {
         let mut recovery = None;
         let opened = match open_rows(&rows, &log, &options) {
             Err(Error::Corrupt(cause)) => {
-                recovery = Some(recover(&rows, &options, cause)?);
+                recovery = Some(recover(&rows, &log, &options, cause)?);
                 open_rows(&rows, &log, &options)?
             }
             other => other?,
@@ -117,7 +117,9 @@ struct Opened {
 fn open_rows(rows: &Path, log: &Path, options: &Options) -> Result<Opened> {
     let attempt = catch_unwind(AssertUnwindSafe(|| {
         let config = sled::Config::new().path(rows).cache_capacity(options.cache_bytes).flush_every_ms(None);
-        begin(Trees::open(open_sled(&config)?)?, log)
+        let trees = Trees::open(open_sled(&config)?)?;
+        let database = (options.durability == Durability::PowerCut).then(|| File::open(rows.join("db"))).transpose()?;
+        begin(trees, log, database.as_ref())
     }));
     attempt.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -139,7 +141,7 @@ fn open_sled(config: &sled::Config) -> Result<sled::Db> {
     Err(Error::InUse)
 }
 
-fn begin(trees: Trees, log: &Path) -> Result<Opened> {
+fn begin(trees: Trees, log: &Path, database: Option<&File>) -> Result<Opened> {
     let number = |key: &[u8]| -> Result<Option<u64>> { Ok(trees.get(Tree::Meta, key)?.map(|value| keys::last_number(&value))) };
     let meta = trees.tree(Tree::Meta)?;
     if let Some(format) = number(META_FORMAT)?
@@ -165,9 +167,8 @@ fn begin(trees: Trees, log: &Path) -> Result<Opened> {
     meta.insert(META_EPOCH, &epoch.to_be_bytes())?;
     meta.insert(META_IDS, &next_id.to_be_bytes())?;
     meta.remove(META_CLEAN)?;
-    // On the disk before the journal is written again; `sync_folders` does it before anybody can write.
     let generation = journal::new_generation()?;
-    trees.checkpoint(generation, None)?;
+    trees.checkpoint(generation, database)?;
     let epoch = u32::try_from(epoch).map_err(|_error| Error::Corrupt("the epoch is too large".to_owned()))?;
     Ok(Opened { instance_id, epoch, next_id, generation, trees })
 }
@@ -196,9 +197,13 @@ fn sync_folders(directory: &Path, rows: &Path, durability: Durability) -> Result
 }
 
 /// Moves unreadable rows aside and reads the last export in.
-fn recover(rows: &Path, options: &Options, cause: String) -> Result<Recovery> {
+fn recover(rows: &Path, log: &Path, options: &Options, cause: String) -> Result<Recovery> {
     let moved_to = free_name(rows, options.clock.now());
     std::fs::rename(rows, &moved_to)?;
+    // What was written last may be whole in the journal: it is kept beside the rows that it belongs to.
+    if log.exists() {
+        std::fs::rename(log, moved_to.join("journal"))?;
+    }
     let export = options.export.as_deref().filter(|file| file.exists());
     tracing::error!(%cause, moved_to = %moved_to.display(), from_export = export.is_some(), "the store could not be read and is rebuilt");
     let from_export = match export {

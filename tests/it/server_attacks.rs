@@ -286,3 +286,26 @@ async fn d8_uploads_leave_room_for_what_makes_room() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn d8_what_a_full_disk_saw_done_is_not_done_again_over_newer_files() {
+    let Some(disk) = Disk::mount(96) else { return };
+    let data = disk.folder.path().join("davroot");
+    let server = TestServer::start_with(Clock::System, |config| config.data = data.clone()).await;
+    server.add_user("anna").await;
+    server.put("anna", "/draft", "first").await;
+    let rename = async |from: &str, to: &str| {
+        let target = format!("http://{}/remote.php/webdav{to}", server.host());
+        server.ask_as("anna", "MOVE", from).header("destination", &target).expect(201).await;
+    };
+    rename("/draft", "/final").await;
+    // What tells the store that this is done comes some tenths of a second later, to a full disk.
+    let hog = disk.fill("hog");
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    std::fs::remove_file(&hog).unwrap();
+    rename("/final", "/draft").await;
+    server.put("anna", "/final", "second").await;
+    let server = server.restart().await;
+    assert_eq!((server.get("anna", "/draft").await.as_str(), server.get("anna", "/final").await.as_str()), ("first", "second"));
+    server.stop().await;
+}
