@@ -1,7 +1,7 @@
 //! Adoption: what others do to the plain files becomes rows, and is never fought. A name that keeps its place keeps its id; a file that was
 //! moved is known again by inode and birth time; what has a pending placement is left alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::content::{Entry, Listing, Stat, now_ns};
@@ -46,7 +46,7 @@ const VANISHED_KEPT_S: i64 = 900;
 /// Where a new entry was before.
 enum Origin {
     /// At a place where it is no more.
-    Moved(Place, Node, NameGuard),
+    Moved(Place, Node, Option<NameGuard>),
     /// It vanished a while ago.
     Vanished(Node),
 }
@@ -57,6 +57,10 @@ struct Adoption {
     checks: Vec<Check>,
     changes: Vec<Change>,
     report: ScanReport,
+    /// Names that its caller holds.
+    held: HashSet<Place>,
+    /// Where nodes were that turned up under other names.
+    moved: HashSet<Place>,
     /// Held until the batch is through.
     guards: Vec<NameGuard>,
     /// New folders, whose members are looked at soon.
@@ -170,13 +174,22 @@ impl Space {
     /// Makes the rows of these names what is on disk now. The names must be held. False if a row changed meanwhile, which only a writer of
     /// an ancestor can do: look again later.
     fn adopt(&self, id: NodeId, path: &TreePath, names: &[Name], report: &mut ScanReport) -> Result<bool> {
-        let mut adoption = Adoption::default();
+        let held = names.iter().map(|name| Place::new(id, name)).collect();
+        let mut adoption = Adoption { held, ..Adoption::default() };
+        let mut found = Vec::with_capacity(names.len());
         for name in names {
             let place = Place::new(id, name);
             let row = self.row_now(&place)?;
             let disk = self.disk(&path.join(name));
             let stat = self.files.stat(&disk).map_err(unreadable)?.filter(|stat| stat.entry != Entry::Other);
-            self.decide(place, row, stat, &mut adoption)?;
+            found.push((place, row, stat));
+        }
+        // New names first: what was renamed in this folder has not vanished.
+        found.sort_by_key(|(_, row, _)| row.is_some());
+        for (place, row, stat) in found {
+            if !adoption.moved.contains(&place) {
+                self.decide(place, row, stat, &mut adoption)?;
+            }
         }
         if adoption.changes.is_empty() {
             return Ok(true);
@@ -260,9 +273,10 @@ impl Space {
     fn appear(&self, place: &Place, stat: &Stat, adoption: &mut Adoption) -> Result<()> {
         let kind = if stat.entry == Entry::Directory { Kind::Collection } else { Kind::File };
         adoption.report.added += 1;
-        match self.origin(place, kind, stat)? {
+        match self.origin(place, kind, stat, adoption)? {
             Some(Origin::Moved(from, node, guard)) => {
-                adoption.guards.push(guard);
+                adoption.guards.extend(guard);
+                adoption.moved.insert(from.clone());
                 adoption.checks.push(Check { place: from.clone(), seen: Some((node.id, node.etag.clone())) });
                 adoption.changes.push(Change::Move { from, to: place.clone() });
                 adoption.changes.push(Change::Put { place: place.clone(), node: refreshed(node, stat) });
@@ -284,7 +298,7 @@ impl Space {
 
     /// A row of the same inode and birth time whose old name is gone. Freed inodes are used again at once, so that without a birth time
     /// nothing is known again: a link must never come to open another file.
-    fn origin(&self, place: &Place, kind: Kind, stat: &Stat) -> Result<Option<Origin>> {
+    fn origin(&self, place: &Place, kind: Kind, stat: &Stat, adoption: &Adoption) -> Result<Option<Origin>> {
         let same = |node: &Node| {
             node.kind == kind
                 && node.stamp.inode == stat.stamp.inode
@@ -297,7 +311,7 @@ impl Space {
         if let Some(garbage) = self.store.garbage(self.id, id)? {
             return Ok(same(&garbage.node).then_some(Origin::Vanished(garbage.node)).filter(|_| garbage.keep_until != 0));
         }
-        let Some(from) = self.store.place(self.id, id)?.filter(|from| from != place) else {
+        let Some(from) = self.store.place(self.id, id)?.filter(|from| from != place && !adoption.moved.contains(from)) else {
             return Ok(None);
         };
         let Some(node) = self.row_now(&from)?.filter(|node| node.id == id && same(node)) else {
@@ -310,7 +324,10 @@ impl Space {
         if there.is_some_and(|there| there.stamp.inode == stat.stamp.inode) {
             return Ok(None);
         }
-        Ok(self.names.try_name(from.parent, &from.name).map(|guard| Origin::Moved(from, node, guard)))
+        if adoption.held.contains(&from) {
+            return Ok(Some(Origin::Moved(from, node, None)));
+        }
+        Ok(self.names.try_name(from.parent, &from.name).map(|guard| Origin::Moved(from, node, Some(guard))))
     }
 }
 

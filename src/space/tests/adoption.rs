@@ -85,6 +85,40 @@ async fn what_is_moved_outside_is_the_same_node() {
 }
 
 #[tokio::test]
+async fn what_is_renamed_outside_in_its_folder_is_the_same_node() {
+    // The new name sorts before the old one, or after it.
+    for (old, new) in [("Photos", "Pictures"), ("Pictures", "Photos")] {
+        let home = Home::new();
+        let folder = home.mkcol(old).await.unwrap().node;
+        let inside = home.put(&format!("{old}/f"), "abc").await.unwrap().node;
+        let single = home.put(&format!("{old}.txt"), "12").await.unwrap().node;
+        home.space.add_mount(&at(old), MountId(77), &Name::parse("M").unwrap()).await.unwrap();
+        for suffix in ["", ".txt"] {
+            std::fs::rename(home.disk(&format!("{old}{suffix}")), home.disk(&format!("{new}{suffix}"))).unwrap();
+        }
+        assert_eq!(home.names("").await, [new.to_owned(), format!("{new}.txt")]);
+        assert_eq!(home.node(new).await.unwrap().id, folder.id);
+        assert_eq!(home.node(&format!("{new}/f")).await.unwrap().id, inside.id);
+        assert_eq!(home.node(&format!("{new}.txt")).await.unwrap().id, single.id);
+        assert_eq!(home.space.mount_path(MountId(77)), Some(TreePath::parse(&format!("{new}/M")).unwrap()), "it stays where it hangs");
+        assert_eq!(home.node("").await.unwrap().size, 5);
+        home.check().await;
+    }
+}
+
+#[tokio::test]
+async fn two_new_names_of_one_file_are_two_nodes() {
+    let home = Home::new();
+    let file = home.put("f", "abc").await.unwrap().node;
+    std::fs::rename(home.disk("f"), home.disk("g")).unwrap();
+    std::fs::hard_link(home.disk("g"), home.disk("h")).unwrap();
+    assert_eq!(home.names("").await, ["g", "h"]);
+    let ids = [home.node("g").await.unwrap().id, home.node("h").await.unwrap().id];
+    assert!(ids[0] != ids[1] && ids.contains(&file.id), "{ids:?}");
+    home.check().await;
+}
+
+#[tokio::test]
 async fn another_file_in_the_place_of_a_folder_is_another_node() {
     let home = Home::new();
     let folder = home.mkcol("a").await.unwrap().node;
