@@ -76,18 +76,23 @@ impl Watches {
         }
     }
 
-    /// Hands over what has happened since the last call. Does not block.
-    pub fn read(&self, mut each: impl FnMut(Event)) -> io::Result<()> {
+    /// Hands over what has happened since the last call, at most so many events; false if there may be more. Does not block.
+    pub fn read(&self, most: usize, mut each: impl FnMut(Event)) -> io::Result<bool> {
         let mut buffer = vec![MaybeUninit::uninit(); BUFFER_BYTES];
         let mut reader = inotify::Reader::new(&self.queue, &mut buffer);
-        loop {
+        // The reader hands over whole buffers: it is left with an empty one, or what it still holds would be lost.
+        for count in 0_usize.. {
+            if count >= most && reader.is_buffer_empty() {
+                return Ok(false);
+            }
             match reader.next() {
                 Ok(event) => event_of(&event).into_iter().for_each(&mut each),
-                Err(Errno::WOULDBLOCK) => return Ok(()),
+                Err(Errno::WOULDBLOCK) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(true)
     }
 }
 

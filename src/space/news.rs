@@ -31,11 +31,19 @@ const TICK: Duration = Duration::from_millis(100);
 const LOOKS_MAX: usize = 4;
 /// Names of one collection that are gathered; more are one look at all of it.
 const NAMES_MAX: usize = 1000;
+/// Names of all collections that are gathered; above it each further one is a look at all of its collection.
+const GATHERED_MAX: usize = 50_000;
+/// Events that are read at once.
+const EVENTS_MAX: usize = 16_384;
+/// New folders that are looked into before other news of the same space.
+const NEW_FOLDERS_MAX: usize = 200;
 
 /// What was told and not yet looked at.
 #[derive(Debug, Default)]
 struct News {
     folders: HashMap<Folder, Told>,
+    /// Names that were gathered since the last look at what is due, and those that were left then.
+    gathered: usize,
 }
 
 /// What was told of one collection.
@@ -85,8 +93,8 @@ impl Spaces {
                 }
                 () = tokio::time::sleep(TICK), if !news.folders.is_empty() => {}
                 ready = async { tokio::time::sleep_until(read_next).await; events.readable().await } => {
-                    self.hear(&mut news);
-                    if let Ok(mut ready) = ready {
+                    let heard_all = self.hear(&mut news);
+                    if heard_all && let Ok(mut ready) = ready {
                         ready.clear_ready();
                     }
                     read_next = Instant::now() + READ_EVERY;
@@ -95,10 +103,11 @@ impl Spaces {
         }
     }
 
-    fn hear(&self, news: &mut News) {
+    /// Gathers events; false if there may be more.
+    fn hear(&self, news: &mut News) -> bool {
         let watcher = &self.inner.watcher;
         let now = Instant::now();
-        watcher.read(|event| match event {
+        watcher.read(EVENTS_MAX, |event| match event {
             Event::Name(watch, name, happened) => {
                 if let Some(folder) = watcher.folder(watch) {
                     news.hear(folder, name, happened, now);
@@ -118,11 +127,11 @@ impl Spaces {
                     if let Some(space) = self.get(space) {
                         space.state().distrust(id);
                     }
-                    // When it is quiet again: a look at everything is not for each of many overflows.
-                    news.folder((space, id)).all = Some(Change { due: now + QUIET, shown: false });
+                    // Later: a look at everything is not for each of many overflows.
+                    news.folder((space, id)).all.get_or_insert(Change { due: now + QUIET, shown: false }).shown = false;
                 }
             }
-        });
+        })
     }
 
     /// Looks at what is due in one space; returns what has to be looked at again.
@@ -140,8 +149,9 @@ impl Spaces {
                 Err(error) => tracing::debug!(%error, user.id = %space.user, "what a watch told could not be looked at; the sweep does it"),
             }
         }
-        if let Err(error) = space.look_into_new().await {
-            tracing::debug!(%error, user.id = %space.user, "new folders could not be looked into; the sweep does it");
+        if !space.look_into_new().await {
+            let more = Change { due: Instant::now(), shown: true };
+            again.push((NodeId::ROOT, Told { all: Some(more), ..Told::default() }));
         }
         (id, again)
     }
@@ -188,14 +198,15 @@ impl Space {
         Ok((!complete).then_some(told))
     }
 
-    /// Looks into folders that others made, and into those that are found there.
-    async fn look_into_new(&self) -> Result<()> {
-        loop {
-            let Some(id) = lock(&self.sweep).next_new() else {
-                return Ok(());
-            };
-            self.look_into(id).await?;
+    /// Looks into folders that others made, and into those that are found there; false if there are more than for one turn.
+    async fn look_into_new(&self) -> bool {
+        for _ in 0..NEW_FOLDERS_MAX {
+            let Some(id) = lock(&self.sweep).next_new() else { return true };
+            if let Err(error) = self.look_into(id).await {
+                tracing::debug!(%error, user.id = %self.user, "a new folder could not be looked into; the sweep does it");
+            }
         }
+        false
     }
 }
 
@@ -210,7 +221,9 @@ impl News {
     }
 
     fn hear(&mut self, folder: Folder, name: Name, happened: Happened, now: Instant) {
-        self.folder(folder).hear(name, happened, now);
+        self.gathered += 1;
+        let names_max = if self.gathered > GATHERED_MAX { 0 } else { NAMES_MAX };
+        self.folder(folder).hear(name, happened, now, names_max);
     }
 
     /// What may be looked at now, of at most so many spaces that nobody looks at yet.
@@ -228,6 +241,7 @@ impl News {
             }
             !told.is_empty()
         });
+        self.gathered = self.folders.values().map(|told| told.names.len()).sum();
         due
     }
 
@@ -236,6 +250,9 @@ impl News {
         let due = Instant::now() + GATHER;
         for (id, told) in again {
             let known = self.folder((space, id));
+            if let Some(all) = told.all {
+                known.all.get_or_insert(Change { due, ..all }).shown &= all.shown;
+            }
             for (name, change) in told.names {
                 known.names.entry(name).or_insert(Change { due, ..change });
             }
@@ -244,7 +261,7 @@ impl News {
 }
 
 impl Told {
-    fn hear(&mut self, name: Name, happened: Happened, now: Instant) {
+    fn hear(&mut self, name: Name, happened: Happened, now: Instant, names_max: usize) {
         let (soon, shown) = match happened {
             Happened::Named => (true, true),
             Happened::Touched | Happened::Written => (true, false),
@@ -266,7 +283,7 @@ impl Told {
             }
             Entry::Vacant(free) => drop(free.insert(change)),
         }
-        if self.names.len() > NAMES_MAX {
+        if self.names.len() > names_max {
             let shown = self.names.values().all(|change| change.shown);
             self.all = Some(Change { due: now + GATHER, shown });
             self.names.clear();

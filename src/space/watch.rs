@@ -96,13 +96,13 @@ impl Watcher {
         self.table().by_folder.keys().copied().collect()
     }
 
-    /// Hands over what has happened in watched directories.
-    pub(super) fn read(&self, each: impl FnMut(Event)) {
-        if let Some(watches) = self.watches.get()
-            && let Err(error) = watches.read(each)
-        {
+    /// Hands over what has happened in watched directories, at most so many events; false if there may be more.
+    pub(super) fn read(&self, most: usize, each: impl FnMut(Event)) -> bool {
+        let Some(watches) = self.watches.get() else { return true };
+        watches.read(most, each).unwrap_or_else(|error| {
             self.complain(&error);
-        }
+            true
+        })
     }
 
     /// Whether a directory cannot be watched says little about the next one, so that one line is enough.
@@ -241,7 +241,7 @@ mod tests {
         std::fs::write(directory.path().join("anna/10/x"), "x").unwrap();
         std::fs::write(directory.path().join("anna/1/x"), "x").unwrap();
         let mut heard = Vec::new();
-        watcher.read(|event| {
+        watcher.read(1000, |event| {
             if let Event::Name(watch, name, _) = event
                 && name.as_str() == "x"
             {
