@@ -120,6 +120,7 @@ impl MountHandle {
         let mut live = self.live();
         self.set_state(&mut live, state);
         live.failures = live.failures.saturating_add(1);
+        live.failed = Some(Instant::now());
         // Hosts throttle those who keep asking for a dead link (`protocol/nextcloud.md` 2.5).
         live.next_try = Instant::now() + Duration::from_secs(3600);
         error

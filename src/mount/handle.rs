@@ -44,6 +44,8 @@ pub(super) struct Live {
     pub(super) confirmed: Option<Instant>,
     /// When something of ours was last written there.
     pub(super) written: Option<Instant>,
+    /// When the remote last failed us.
+    pub(super) failed: Option<Instant>,
     /// When a client last asked for this mount or its parent.
     pub(super) used: Instant,
     pub(super) next_poll: Instant,
@@ -83,6 +85,7 @@ impl MountHandle {
             seen: None,
             confirmed: None,
             written: None,
+            failed: None,
             used: now,
             next_poll: now,
             next_try: now,
@@ -211,6 +214,7 @@ impl MountHandle {
         let mut live = self.live();
         self.set_state(&mut live, MountState::Offline { since, cause });
         live.failures = live.failures.saturating_add(1);
+        live.failed = Some(Instant::now());
         live.next_try = Instant::now() + RETRY_PAUSE;
     }
 }

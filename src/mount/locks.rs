@@ -119,8 +119,16 @@ impl MountHandle {
             expires: self.ends(timeout.min(granted)),
             root: path.clone(),
         };
-        self.held().insert(lock.token.clone(), Held { lock: lock.clone(), kind, remote });
-        self.keep_locks().await?;
+        self.held().insert(lock.token.clone(), Held { lock: lock.clone(), kind, remote: remote.clone() });
+        if let Err(error) = self.keep_locks().await {
+            // Nobody is told the token, so nobody could end it.
+            self.held().remove(&lock.token);
+            let given_back = self.ask(via, path, |share| async move { share.unlock(via, path, kind, &remote).await }).await;
+            if let Err(error) = given_back {
+                tracing::warn!(%error, mount.id = self.id().0, "a lock at a remote stays until it runs out");
+            }
+            return Err(error);
+        }
         Ok((lock, created))
     }
 
@@ -128,7 +136,7 @@ impl MountHandle {
     async fn keep_locks(&self) -> Result<()> {
         let _turn = self.keeping.lock().await;
         let kept = Kept { mount: self.id(), locks: self.held().values().cloned().collect() };
-        self.server.store.commit(Batch::new().put(&kept)).await.map_err(|error| Error::Internal(error.to_string()))
+        Ok(self.server.store.commit(Batch::new().put(&kept)).await?)
     }
 
     fn refuse_conflict(&self, path: &TreePath, exclusive: bool, deep: bool) -> Result<()> {

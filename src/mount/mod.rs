@@ -1,7 +1,7 @@
 //! Remote shares as backends: state, listing cache, locks, and the poll loop that makes remote changes visible.
 //!
 //! **Invariants:** [`MountHandle::root`] and [`MountHandle::state`] make no outbound call, so that no listing of a parent ever waits for a
-//! remote; what cannot be reached is [`Error::Unavailable`], never absence; no fault removes a mount; the root's
+//! remote; what cannot be reached is [`Unavailable`](crate::domain::Error::Unavailable), never absence; no fault removes a mount; the root's
 //! etag is raised only after its listing was replaced.
 
 mod cache;
@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use handle::MountHandle;
 pub use read::RemoteFile;
 
-use crate::domain::{Clock, Error, Mount, MountId, Result, Secret};
+use crate::domain::{Clock, Mount, MountId, Result, Secret};
 use crate::remote::{Credentials, Remotes, Share};
 use crate::store::{Batch, Record as _, Store};
 
@@ -73,11 +73,12 @@ impl Mounts {
     /// Forgets a mount: handle, record and cached listings. Nothing is asked of the remote.
     ///
     /// # Errors
-    /// [`Error::Internal`] where the store refuses.
+    /// Where the store refuses; then everything is as before.
     pub async fn remove(&self, mount: MountId) -> Result<()> {
-        let Some(handle) = self.write().remove(&mount) else { return Ok(()) };
+        let Some(handle) = self.get(mount) else { return Ok(()) };
         let batch = locks::forget(Batch::new().delete::<Mount>(&handle.record().key()), mount);
-        self.inner.store.commit(batch).await.map_err(|error| Error::Internal(error.to_string()))?;
+        self.inner.store.commit(batch).await?;
+        drop(self.write().remove(&mount));
         cache::forget(&self.inner.store, mount);
         Ok(())
     }

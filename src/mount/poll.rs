@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use crate::domain::{Kind, MountState, TreePath};
+use crate::domain::{Kind, Mount, MountState, TreePath};
 use crate::mount::root::{ANSWER_AGE, Answer};
 use crate::mount::{MountHandle, Mounts, nodes};
 use crate::remote::Conditions;
-use crate::store::Batch;
+use crate::store::{self, Batch, Record as _};
 use crate::wire::Via;
 
 /// How often due mounts are looked for.
@@ -81,7 +81,9 @@ impl MountHandle {
             std::mem::take(&mut live.dirty).then(|| live.record.clone())
         };
         if let Some(record) = record
-            && let Err(error) = self.server.store.commit(Batch::new().put(&record)).await
+            // Removed meanwhile, it must not come back.
+            && let Err(error) = self.server.store.commit(Batch::new().present::<Mount>(&record.key()).put(&record)).await
+            && !matches!(error, store::Error::Conflict)
         {
             tracing::warn!(%error, mount.id = self.id().0, "the state of a mount could not be stored");
             self.live().dirty = true;
@@ -91,13 +93,13 @@ impl MountHandle {
     /// Asks for the root and follows what changed; returns when the question was sent.
     async fn look_at_root(&self, since: Instant) -> Instant {
         let (via, root) = (Via::default(), TreePath::root());
-        let (share, asking, written) = {
+        let (share, asking, own) = {
             let live = self.live();
-            (live.share.clone(), Arc::clone(&live.asking), live.written)
+            (live.share.clone(), Arc::clone(&live.asking), live.written.max(live.failed))
         };
         let Some(share) = share else { return Instant::now() };
-        // What was asked before we wrote says nothing of what we wrote.
-        let Answer { asked, found } = asking.ask(&share, written.map_or(since, |written| written.max(since))).await;
+        // What was asked before we wrote says nothing of what we wrote, and before we failed nothing of why.
+        let Answer { asked, found } = asking.ask(&share, own.map_or(since, |own| own.max(since))).await;
         let found = match found {
             Ok(found) => found,
             Err(crate::remote::Error::Loop) => {

@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, Event};
+use sha2::{Digest as _, Sha256};
 use tokio_util::io::StreamReader;
 use url::Url;
 
@@ -53,13 +54,9 @@ pub struct Share {
     pub kind: Kind,
 }
 
-/// What makes two shares one: where they are, and who asks. Without `Debug`: the path of a link is its secret.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ShareKey {
-    base: Url,
-    credentials: Option<Credentials>,
-    is_file: bool,
-}
+/// What makes two shares one: a hash of where they are and who asks, so that it keeps no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShareKey([u8; 32]);
 
 /// A collection, or one resource, as the remote lists it.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +154,14 @@ impl Share {
 
     /// What this share has in common with every other that gets the same answers.
     pub fn key(&self) -> ShareKey {
-        ShareKey { base: self.base.clone(), credentials: self.credentials.clone(), is_file: self.kind == Kind::File }
+        let (login, password) = self.credentials.as_ref().map_or(("", ""), |asks| (asks.login.expose(), asks.password.expose()));
+        let mut hash = Sha256::new();
+        for part in [self.base.as_str(), login, password, if self.kind == Kind::File { "file" } else { "" }] {
+            hash.update(part);
+            // No part holds this byte: it is not UTF-8.
+            hash.update([0xff]);
+        }
+        ShareKey(hash.finalize().into())
     }
 
     /// How the remote behaves.
