@@ -180,6 +180,11 @@ impl Space {
             self.watcher.watch(&self.files, (self.id, id), &self.disk(&path), Wanted::Seen);
             if is_news(&all) && self.freshen(id, !all.shown, &mut ScanReport::default())? == Fresh::Vanished {
                 self.refresh_or_parent(id)?;
+                // Others moved it, and its new place was not known yet: it is watched there, and then looked at.
+                if let Some(path) = self.path_now(id)? {
+                    self.watcher.watch(&self.files, (self.id, id), &self.disk(&path), Wanted::Seen);
+                    self.freshen(id, false, &mut ScanReport::default())?;
+                }
             }
             return Ok(None);
         }
