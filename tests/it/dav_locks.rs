@@ -55,6 +55,22 @@ async fn a_lock_is_taken_seen_prolonged_and_given_back() {
 }
 
 #[tokio::test]
+async fn a_lock_shows_in_the_properties_of_nextcloud_s_client() {
+    let dav = Dav::start().await;
+    dav.put_new("/a", "1").await;
+    let asked = r#"<d:propfind xmlns:d="DAV:" xmlns:nc="http://nextcloud.org/ns"><d:prop><nc:lock/><nc:lock-owner/><nc:lock-owner-displayname/>
+        <nc:lock-owner-type/><nc:lock-time/><nc:lock-timeout/></d:prop></d:propfind>"#;
+    let free = dav.ask("PROPFIND", "/a").header("depth", "0").body(asked).expect(207).await.text();
+    assert!(free.contains("<nc:lock/>") && !free.contains("<nc:lock>1"), "{free}");
+    let token = token(&dav.ask("LOCK", "/a").header("timeout", "Second-100").body(EXCLUSIVE).expect(200).await);
+    let locked = dav.ask("PROPFIND", "/").header("depth", "1").body(asked).expect(207).await.text();
+    for part in ["<nc:lock>1</nc:lock>", "<nc:lock-owner>anna</nc:lock-owner>", "<nc:lock-owner-type>2<", "<nc:lock-timeout>100<"] {
+        assert!(locked.contains(part), "{part} is not in {locked}");
+    }
+    assert!(!locked.contains(&token), "{locked}");
+}
+
+#[tokio::test]
 async fn a_locked_free_name_takes_the_first_upload() {
     let dav = Dav::start().await;
     let locked = dav.ask("LOCK", "/new").header("timeout", "Second-1800").body(EXCLUSIVE).expect(201).await;

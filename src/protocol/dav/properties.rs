@@ -44,10 +44,16 @@ pub(super) enum Live {
     IsMountRoot,
     HasPreview,
     ShareAttributes,
+    LockHeld,
+    LockOwner,
+    LockOwnerDisplayName,
+    LockOwnerType,
+    LockTime,
+    LockTimeout,
 }
 
 /// Every live property with its namespace, its local name and its empty element; in the order of the enum, in which they are written.
-pub(super) const TABLE: [(Live, &str, &str, &str); 28] = [
+pub(super) const TABLE: [(Live, &str, &str, &str); 34] = [
     (Live::ResourceType, DAV, "resourcetype", "<d:resourcetype/>"),
     (Live::ContentLength, DAV, "getcontentlength", "<d:getcontentlength/>"),
     (Live::LastModified, DAV, "getlastmodified", "<d:getlastmodified/>"),
@@ -76,6 +82,12 @@ pub(super) const TABLE: [(Live, &str, &str, &str); 28] = [
     (Live::IsMountRoot, NEXTCLOUD, "is-mount-root", "<nc:is-mount-root/>"),
     (Live::HasPreview, NEXTCLOUD, "has-preview", "<nc:has-preview/>"),
     (Live::ShareAttributes, NEXTCLOUD, "share-attributes", "<nc:share-attributes/>"),
+    (Live::LockHeld, NEXTCLOUD, "lock", "<nc:lock/>"),
+    (Live::LockOwner, NEXTCLOUD, "lock-owner", "<nc:lock-owner/>"),
+    (Live::LockOwnerDisplayName, NEXTCLOUD, "lock-owner-displayname", "<nc:lock-owner-displayname/>"),
+    (Live::LockOwnerType, NEXTCLOUD, "lock-owner-type", "<nc:lock-owner-type/>"),
+    (Live::LockTime, NEXTCLOUD, "lock-time", "<nc:lock-time/>"),
+    (Live::LockTimeout, NEXTCLOUD, "lock-timeout", "<nc:lock-timeout/>"),
 ];
 
 impl Live {
@@ -93,24 +105,27 @@ impl Live {
 
 /// A set of live properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(super) struct LiveSet(u32);
+pub(super) struct LiveSet(u64);
 
 impl LiveSet {
     /// The properties of RFC 4918 15 and RFC 4331, for `allprop`.
-    pub(super) const ALLPROP: LiveSet = LiveSet((1 << Live::SupportedReportSet as u32) - 1);
+    pub(super) const ALLPROP: LiveSet = LiveSet((1 << Live::SupportedReportSet as u64) - 1);
     /// All of them.
     pub(super) const EVERY: LiveSet = LiveSet((1 << TABLE.len()) - 1);
 
+    /// What the Nextcloud client reads of a lock.
+    pub(super) const NEXTCLOUD_LOCK: LiveSet = LiveSet(((1 << TABLE.len()) - 1) & !((1 << Live::LockHeld as u64) - 1));
+
     pub(super) fn insert(&mut self, live: Live) {
-        self.0 |= 1 << live as u32;
+        self.0 |= 1 << live as u64;
     }
 
     pub(super) fn remove(&mut self, live: Live) {
-        self.0 &= !(1 << live as u32);
+        self.0 &= !(1 << live as u64);
     }
 
     pub(super) fn contains(self, live: Live) -> bool {
-        self.0 & (1 << live as u32) != 0
+        self.0 & (1 << live as u64) != 0
     }
 
     pub(super) fn is_empty(self) -> bool {
@@ -209,7 +224,7 @@ impl Asked {
 
     /// Whether locks matter to the answer.
     pub(super) fn wants_locks(&self) -> bool {
-        self.form != Form::Names && self.live.contains(Live::LockDiscovery)
+        self.form != Form::Names && (self.live.contains(Live::LockDiscovery) || !self.live.and(LiveSet::NEXTCLOUD_LOCK).is_empty())
     }
 
     /// Whether the quota matters to the answer.

@@ -218,6 +218,18 @@ impl Renderer {
             }
             Live::HasPreview => self.out.markup("<nc:has-preview>false</nc:has-preview>"),
             Live::ShareAttributes => self.out.markup("<nc:share-attributes>[]</nc:share-attributes>"),
+            Live::LockHeld => self.out.markup("<nc:lock>1</nc:lock>"),
+            Live::LockOwner => self.out.leaf("<nc:lock-owner>", lock_owner(extras), "</nc:lock-owner>"),
+            Live::LockOwnerDisplayName => {
+                let owner = self.view.owner();
+                let shown = Some(lock_owner(extras)).filter(|name| *name != owner.id).unwrap_or(&owner.display_name);
+                self.out.leaf("<nc:lock-owner-displayname>", shown, "</nc:lock-owner-displayname>");
+            }
+            // Taken with a token, by LOCK; 0 is a user's lock without one.
+            Live::LockOwnerType => self.out.markup("<nc:lock-owner-type>2</nc:lock-owner-type>"),
+            // Nextcloud's client takes the sum of time and timeout for the end of the lock: so now, and what is left.
+            Live::LockTime => self.count("<nc:lock-time>", seconds(self.now), "</nc:lock-time>"),
+            Live::LockTimeout => self.count("<nc:lock-timeout>", seconds(lock_end(extras) - self.now), "</nc:lock-timeout>"),
         }
     }
 
@@ -326,6 +338,22 @@ impl Renderer {
     }
 }
 
+/// The account that holds the first lock; none for who came by a link.
+fn lock_owner(extras: &Extras) -> &str {
+    match extras.locks.first().map(|(lock, _)| &lock.principal) {
+        Some(Principal::User(name)) => name.as_str(),
+        Some(Principal::Link(_) | Principal::Anonymous) | None => "",
+    }
+}
+
+fn lock_end(extras: &Extras) -> Timestamp {
+    extras.locks.first().map_or(0, |(lock, _)| lock.expires)
+}
+
+fn seconds(time: Timestamp) -> u64 {
+    u64::try_from(time).unwrap_or_default()
+}
+
 /// One `activelock` (RFC 4918 14.1); `root` is the href of where it was taken.
 pub(super) fn active_lock(out: &mut Writer, lock: &Lock, root: &str, now: Timestamp, with_token: bool) {
     out.markup("<d:activelock><d:locktype><d:write/></d:locktype>");
@@ -367,6 +395,9 @@ fn available(shown: &Shown<'_>, extras: &Extras) -> LiveSet {
     }
     if shown.node.checksum.is_none() {
         set.remove(Live::Checksums);
+    }
+    if extras.locks.is_empty() {
+        set = set.minus(LiveSet::NEXTCLOUD_LOCK);
     }
     set
 }
