@@ -82,6 +82,12 @@ pub const REMEMBERED_PASSWORD_SECONDS: i64 = 600;
 pub const VERIFICATIONS_WAITING_MAX: usize = 32;
 /// Most app passwords of one account.
 pub const APP_PASSWORDS_MAX: usize = 100;
+/// Most groups.
+pub const GROUPS_MAX: usize = 10_000;
+/// Most members of one group, and most who administer it: a group is one row.
+pub const GROUP_MEMBERS_MAX: usize = 2_000;
+/// Longest name that is shown to people, in bytes.
+pub const DISPLAY_NAME_BYTES_MAX: usize = 256;
 /// Largest form that a page sends, in bytes.
 pub const FORM_BYTES_MAX: usize = 8 * 1024;
 /// Longest line on the control socket, in bytes.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::groups::GroupVerb;
+
 /// A WebDAV server whose users mount each other's public links across servers.
 #[derive(Debug, Parser)]
 #[command(name = "causeway", version, max_term_width = 100)]
@@ -31,6 +33,9 @@ pub(super) enum Verb {
     /// Accounts
     #[command(subcommand)]
     User(UserVerb),
+    /// Groups of accounts
+    #[command(subcommand)]
+    Group(GroupVerb),
     /// Public links of users' files and folders
     #[command(subcommand)]
     Link(LinkVerb),

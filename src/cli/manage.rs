@@ -73,7 +73,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn print(settings: &Settings, command: Command, out: &Out) -> Result<(), Failure> {
+/// Does a command and prints what came of it.
+pub(super) async fn print(settings: &Settings, command: Command, out: &Out) -> Result<(), Failure> {
     out.outcome(&execute(settings, command).await?);
     Ok(())
 }

@@ -6,6 +6,7 @@ mod args;
 mod demo;
 mod demo_tls;
 mod doctor;
+mod groups;
 mod manage;
 mod output;
 mod secrets;
@@ -80,6 +81,7 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Config(command) => settings::config(&settings, &command, out)?,
         Verb::Restore { folder } => manage::restore(&settings, &folder, out)?,
         Verb::User(command) => manage::user(&settings, command, out).await?,
+        Verb::Group(command) => manage::print(&settings, groups::command(command), out).await?,
         Verb::Link(command) => manage::link(&settings, command, out).await?,
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,

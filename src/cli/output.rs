@@ -74,6 +74,17 @@ impl Out {
                 };
                 self.table(&["ID", "PATH", "REMOTE", "OWNER", "STATE", "HINT"], rows.iter().map(cells));
             }
+            Outcome::Group(row) => {
+                self.line(&format!("{} ({})", row.name, row.display_name));
+                self.line(&format!("members: {}", row.members.join(" ")));
+                self.line(&format!("subadmins: {}", row.subadmins.join(" ")));
+            }
+            Outcome::Groups(rows) => {
+                let cells = |row: &crate::service::admin::GroupRow| {
+                    vec![row.name.clone(), row.display_name.clone(), row.members.len().to_string(), row.subadmins.join(" ")]
+                };
+                self.table(&["NAME", "DISPLAY NAME", "MEMBERS", "SUBADMINS"], rows.iter().map(cells));
+            }
             Outcome::Remotes(rows) => {
                 let cells = |row: &crate::service::admin::RemoteRow| {
                     vec![row.host.clone(), row.fingerprints.join(" "), row.authorities.to_string(), yes(row.allow_private)]
@@ -110,6 +121,8 @@ impl Out {
             Outcome::Users(rows) => self.json(rows),
             Outcome::Links(rows) => self.json(rows),
             Outcome::Mounts(rows) => self.json(rows),
+            Outcome::Group(row) => self.json(row),
+            Outcome::Groups(rows) => self.json(rows),
             Outcome::Remotes(rows) => self.json(rows),
             Outcome::Scans(rows) => self.json(rows),
             Outcome::Checks(rows) => self.json(rows),

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod admin;
 pub mod backup;
 mod doctor;
+pub mod groups;
 pub mod mounts;
 pub mod passwords;
 mod refusal;
@@ -40,6 +41,7 @@ struct Inner {
     spaces: Spaces,
     forest: Forest,
     accounts: accounts::Accounts,
+    groups: groups::Groups,
     sharing: sharing::Sharing,
     mounting: mounts::Mounting,
     throttle: Arc<throttle::Throttle>,
@@ -55,6 +57,11 @@ impl Services {
     /// Accounts and logins.
     pub fn accounts(&self) -> &accounts::Accounts {
         &self.inner.accounts
+    }
+
+    /// Groups of accounts.
+    pub fn groups(&self) -> &groups::Groups {
+        &self.inner.groups
     }
 
     /// Public links.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accounts::Accounts;
+use super::groups::Groups;
 use super::mounts::Mounting;
 use super::passwords::Passwords;
 use super::secrets::Vault;
@@ -98,9 +99,10 @@ impl Services {
             let opened = tokio::task::spawn_blocking(move || Accounts::open(store, spaces, clock, passwords, throttle)).await;
             opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(other)?
         };
+        let groups = Groups::open(store.clone()).map_err(other)?;
         let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), passwords, Arc::clone(&throttle)).map_err(other)?;
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());
-        let inner = Inner { options, clock, store, spaces, forest, accounts, sharing, mounting, throttle };
+        let inner = Inner { options, clock, store, spaces, forest, accounts, groups, sharing, mounting, throttle };
         Ok(Services { inner: Arc::new(inner) })
     }
 

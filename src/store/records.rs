@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AppPassword, Link, LinkId, Mount, MountId, RemoteTrust, User, UserName};
+use crate::domain::{AppPassword, Group, Link, LinkId, Mount, MountId, RemoteTrust, User, UserName};
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;
 use crate::store::{Result, Store};
@@ -30,6 +30,8 @@ pub enum Table {
     Uploads = 8,
     /// Locks inside a mount, by the mount's id.
     MountLocks = 9,
+    /// [`Group`] by folded name.
+    Groups = 10,
 }
 
 /// Something that is kept as one record.
@@ -79,6 +81,13 @@ impl Record for RemoteTrust {
     const TABLE: Table = Table::RemoteTrusts;
     fn key(&self) -> Vec<u8> {
         self.host.as_bytes().to_vec()
+    }
+}
+
+impl Record for Group {
+    const TABLE: Table = Table::Groups;
+    fn key(&self) -> Vec<u8> {
+        self.name.folded().into_bytes()
     }
 }
 

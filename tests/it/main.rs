@@ -19,6 +19,7 @@ mod federation_faults;
 mod federation_secrets;
 mod federation_streams;
 mod federation_writes;
+mod groups;
 mod remote_attacks;
 mod remote_faults;
 mod remote_interop;

@@ -9,16 +9,16 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_causeway");
 
 /// A data folder and the commands on it.
-struct Cli {
-    folder: TempDir,
+pub(crate) struct Cli {
+    pub(crate) folder: TempDir,
 }
 
 impl Cli {
-    fn new() -> Cli {
+    pub(crate) fn new() -> Cli {
         Cli { folder: TempDir::new().unwrap() }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("davroot")
     }
 
@@ -33,7 +33,7 @@ impl Cli {
         command
     }
 
-    fn run(&self, line: &[&str], stdin: &str) -> Output {
+    pub(crate) fn run(&self, line: &[&str], stdin: &str) -> Output {
         let mut child = self.command(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // A command that reads no password has closed its end, which is as well.
         let _unread = child.stdin.take().unwrap().write_all(stdin.as_bytes());
@@ -42,7 +42,7 @@ impl Cli {
 
     /// Runs a command that must succeed; what it printed.
     #[track_caller]
-    fn ok(&self, line: &[&str], stdin: &str) -> String {
+    pub(crate) fn ok(&self, line: &[&str], stdin: &str) -> String {
         let output = self.run(line, stdin);
         assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -50,7 +50,7 @@ impl Cli {
 
     /// Runs a command that must end with a code; what it said.
     #[track_caller]
-    fn fails(&self, line: &[&str], code: i32) -> String {
+    pub(crate) fn fails(&self, line: &[&str], code: i32) -> String {
         let output = self.run(line, "");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{line:?}: {said}");
@@ -58,7 +58,7 @@ impl Cli {
         said
     }
 
-    fn serve(&self, line: &[&str]) -> Serving {
+    pub(crate) fn serve(&self, line: &[&str]) -> Serving {
         let line = [&["serve", "--listen", "127.0.0.1:0"], line].concat();
         let log = self.folder.path().join("log");
         let mut child = self.command(&line).stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
@@ -75,16 +75,16 @@ impl Cli {
     }
 }
 
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     said: String,
     log: PathBuf,
 }
 
 impl Serving {
     /// Ends it by SIGTERM; what it logged.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         let id = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         let ended = self.child.wait().unwrap();

@@ -1,6 +1,6 @@
 //! Does what commands ask for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime};
 
@@ -32,7 +32,10 @@ impl Services {
                 Ok(Outcome::Done(format!("password of {name} changed")))
             }
             Command::UserAppPassword { name, label } => Ok(Outcome::Secret(self.accounts().add_app_password(&name, label).await?)),
-            Command::UserRemove { name, purge } => self.remove_user(&name, purge).await,
+            Command::UserRemove { name, purge } => Ok(Outcome::Done(match self.remove_user(&name, purge).await? {
+                Some(folder) => format!("user {name} removed; the files are in {}", folder.display()),
+                None => format!("user {name} removed with all files"),
+            })),
             Command::LinkCreate { user, path, terms } => self.create_link(&user, &path, terms).await,
             Command::LinkList { user } => self.list_links(&user).await,
             Command::LinkUpdate { id, terms } => self.update_link(&id, terms).await,
@@ -71,6 +74,7 @@ impl Services {
                 self.mounting().forget(&host).await?;
                 Ok(Outcome::Done(format!("nothing is decided about {host} any more")))
             }
+            Command::Group(command) => self.execute_group(command).await,
             Command::Scan { user } => self.scan(user.as_deref()).await,
             Command::Doctor { url: Some(url), password } => Ok(Outcome::Checks(Box::pin(self.check_link(&url, password)).await)),
             Command::Doctor { url: None, .. } => Ok(Outcome::Checks(self.check_server().await)),
@@ -100,7 +104,11 @@ impl Services {
         }
     }
 
-    async fn remove_user(&self, name: &str, purge: bool) -> Result<Outcome> {
+    /// Removes an account with its links, its mounts and its places in groups. Returns where its files are, unless they are purged.
+    ///
+    /// # Errors
+    /// Where there is no such account, or its home cannot be moved.
+    pub async fn remove_user(&self, name: &str, purge: bool) -> Result<Option<PathBuf>> {
         let user = self.accounts().require(name)?;
         for link in self.sharing().list(&user) {
             self.sharing().remove(link.id).await?;
@@ -108,11 +116,8 @@ impl Services {
         for mount in self.mounting().list(&user) {
             self.mounting().remove(mount.id).await?;
         }
-        let moved = self.accounts().remove(name, purge).await?;
-        Ok(Outcome::Done(match moved {
-            Some(folder) => format!("user {name} removed; the files are in {}", folder.display()),
-            None => format!("user {name} removed with all files"),
-        }))
+        self.groups().forget_user(&user.name).await?;
+        self.accounts().remove(name, purge).await
     }
 
     async fn create_link(&self, user: &str, path: &str, terms: LinkTerms) -> Result<Outcome> {

@@ -2,10 +2,12 @@
 //! alike whether a server runs or not.
 
 mod execute;
+mod groups;
 mod rows;
 
 use serde::{Deserialize, Serialize};
 
+pub use groups::{GroupCommand, GroupRow};
 pub use rows::{CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
 
 use crate::domain::Secret;
@@ -138,6 +140,8 @@ pub enum Command {
         /// `host[:port]`.
         host: String,
     },
+    /// Groups.
+    Group(GroupCommand),
     /// Take in outside edits now.
     Scan {
         /// Whose; everybody's if none.
@@ -188,6 +192,10 @@ pub enum Outcome {
     Mount(MountRow),
     /// Mounts.
     Mounts(Vec<MountRow>),
+    /// One group.
+    Group(GroupRow),
+    /// Groups.
+    Groups(Vec<GroupRow>),
     /// Decisions about other servers.
     Remotes(Vec<RemoteRow>),
     /// Scans.

@@ -1,0 +1,217 @@
+//! Groups: who belongs to them, and who administers their members.
+//!
+//! **Invariant**: memory follows the rows. A change is durable before anybody sees it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+
+use super::Refusal;
+use super::refusal::Result;
+use crate::domain::{Group, GroupName, User, UserName};
+use crate::limits::{DISPLAY_NAME_BYTES_MAX, GROUP_MEMBERS_MAX, GROUPS_MAX};
+use crate::store::{Batch, Record as _, Store};
+
+/// The groups of a server, in memory.
+pub struct Groups {
+    store: Store,
+    /// By folded name.
+    groups: RwLock<HashMap<String, Arc<Group>>>,
+    /// One change at a time.
+    changing: Mutex<()>,
+}
+
+impl Groups {
+    /// Reads the groups.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn open(store: Store) -> Result<Groups> {
+        let groups = store.list::<Group>()?.into_iter().map(|group| (group.name.folded(), Arc::new(group))).collect();
+        Ok(Groups { store, groups: RwLock::new(groups), changing: Mutex::default() })
+    }
+
+    /// The group of a name, in any case.
+    pub fn get(&self, name: &GroupName) -> Option<Arc<Group>> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner).get(&name.folded()).cloned()
+    }
+
+    /// The group of a name.
+    ///
+    /// # Errors
+    /// A refusal that names it.
+    pub fn require(&self, name: &str) -> Result<Arc<Group>> {
+        let found = GroupName::parse(name).ok().and_then(|name| self.get(&name));
+        found.ok_or_else(|| Refusal::not_found(format!("there is no group `{name}`; `causeway group list` shows which there are")))
+    }
+
+    /// Every group, by name.
+    pub fn list(&self) -> Vec<Arc<Group>> {
+        let mut all: Vec<_> = self.groups.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        all.sort_by_key(|group| group.name.folded());
+        all
+    }
+
+    /// The groups that a user belongs to, by name.
+    pub fn groups_of(&self, user: &UserName) -> Vec<Arc<Group>> {
+        self.list().into_iter().filter(|group| group.members.contains(user)).collect()
+    }
+
+    /// The groups whose members a user administers, by name.
+    pub fn subadmin_of(&self, user: &UserName) -> Vec<Arc<Group>> {
+        self.list().into_iter().filter(|group| group.subadmins.contains(user)).collect()
+    }
+
+    /// Whether a user belongs to a group; nobody belongs to one that is not there.
+    pub fn is_member(&self, group: &GroupName, user: &UserName) -> bool {
+        self.get(group).is_some_and(|group| group.members.contains(user))
+    }
+
+    /// Makes a group without members.
+    ///
+    /// # Errors
+    /// Where the name is taken or cannot be used.
+    pub async fn create(&self, name: &str, display_name: Option<String>) -> Result<Arc<Group>> {
+        let name = GroupName::parse(name).map_err(|error| Refusal::usage(error.to_string()))?;
+        let display_name = display_name.filter(|shown| !shown.is_empty()).unwrap_or_else(|| name.to_string());
+        usable_display_name(&display_name)?;
+        let _changing = self.changing.lock().await;
+        if self.get(&name).is_some() {
+            return Err(Refusal::refused(format!("there is a group `{name}` already")));
+        }
+        if self.list().len() >= GROUPS_MAX {
+            return Err(Refusal::refused(format!("there are {GROUPS_MAX} groups already")));
+        }
+        let group = Group { name, display_name, members: BTreeSet::new(), subadmins: BTreeSet::new() };
+        self.store.commit(Batch::new().absent::<Group>(&group.key()).put(&group)).await?;
+        tracing::info!(group.id = %group.name, "a group was made");
+        Ok(self.publish(group))
+    }
+
+    /// Removes a group; its members stay.
+    ///
+    /// # Errors
+    /// Where there is no such group.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let group = self.require(name)?;
+        self.store.commit(Batch::new().delete::<Group>(&group.key())).await?;
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(&group.name.folded());
+        tracing::info!(group.id = %group.name, "a group was removed");
+        Ok(())
+    }
+
+    /// Shows a group by another name.
+    ///
+    /// # Errors
+    /// Where there is no such group.
+    pub async fn set_display_name(&self, name: &str, display_name: String) -> Result<Arc<Group>> {
+        usable_display_name(&display_name)?;
+        self.change(name, |group| {
+            group.display_name = display_name;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a user into a group; fine if already in it.
+    ///
+    /// # Errors
+    /// Where there is no such group, or it is full.
+    pub async fn add_member(&self, name: &str, user: &User) -> Result<Arc<Group>> {
+        self.change(name, |group| added(&mut group.members, &user.name)).await
+    }
+
+    /// Takes a user out of a group; fine if not in it.
+    ///
+    /// # Errors
+    /// Where there is no such group.
+    pub async fn remove_member(&self, name: &str, user: &User) -> Result<Arc<Group>> {
+        self.change(name, |group| {
+            group.members.remove(&user.name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets a user administer the members of a group; fine if so already.
+    ///
+    /// # Errors
+    /// Where there is no such group, or too many do.
+    pub async fn add_subadmin(&self, name: &str, user: &User) -> Result<Arc<Group>> {
+        self.change(name, |group| added(&mut group.subadmins, &user.name)).await
+    }
+
+    /// Ends that a user administers the members of a group; fine if it was not so.
+    ///
+    /// # Errors
+    /// Where there is no such group.
+    pub async fn remove_subadmin(&self, name: &str, user: &User) -> Result<Arc<Group>> {
+        self.change(name, |group| {
+            group.subadmins.remove(&user.name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a user who goes out of every group, all at once.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn forget_user(&self, user: &UserName) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let touched = self.list().into_iter().filter(|group| group.members.contains(user) || group.subadmins.contains(user));
+        let changed: Vec<Group> = touched
+            .map(|group| {
+                let mut group = Group::clone(&group);
+                group.members.remove(user);
+                group.subadmins.remove(user);
+                group
+            })
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(changed.iter().fold(Batch::new(), Batch::put)).await?;
+        for group in changed {
+            self.publish(group);
+        }
+        Ok(())
+    }
+
+    async fn change(&self, name: &str, change: impl FnOnce(&mut Group) -> Result<()>) -> Result<Arc<Group>> {
+        let _changing = self.changing.lock().await;
+        let group = self.require(name)?;
+        let mut changed = Group::clone(&group);
+        change(&mut changed)?;
+        if changed == *group {
+            return Ok(group);
+        }
+        self.store.commit(Batch::new().present::<Group>(&changed.key()).put(&changed)).await?;
+        tracing::info!(group.id = %changed.name, "a group was changed");
+        Ok(self.publish(changed))
+    }
+
+    fn publish(&self, group: Group) -> Arc<Group> {
+        let group = Arc::new(group);
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(group.name.folded(), Arc::clone(&group));
+        group
+    }
+}
+
+/// A group is one row, which has to stay short.
+fn added(users: &mut BTreeSet<UserName>, user: &UserName) -> Result<()> {
+    if users.len() >= GROUP_MEMBERS_MAX && !users.contains(user) {
+        return Err(Refusal::refused(format!("a group takes {GROUP_MEMBERS_MAX} users at most")));
+    }
+    users.insert(user.clone());
+    Ok(())
+}
+
+fn usable_display_name(text: &str) -> Result<()> {
+    if text.is_empty() || text.len() > DISPLAY_NAME_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(Refusal::usage(format!("a display name is 1 to {DISPLAY_NAME_BYTES_MAX} bytes of printable text")));
+    }
+    Ok(())
+}
