@@ -120,6 +120,10 @@ pub const REMOTE_REDIRECTS_MAX: usize = 3;
 pub const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Most members that the listing cache holds of one mount, over all its collections.
 pub const MOUNT_CACHE_NODES_MAX: usize = 200_000;
+/// Most memory for contents of small files of remotes, in bytes, over all mounts.
+pub const REMOTE_CONTENTS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest file of a remote whose content is kept in memory, in bytes.
+pub const REMOTE_CONTENT_BYTES_MAX: u64 = 64 * 1024;
 /// Most collections that one poll asks of a remote whose etags do not propagate.
 pub const POLL_COLLECTIONS_MAX: usize = 50;
 /// Most locks of one mount.

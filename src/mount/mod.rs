@@ -5,6 +5,7 @@
 //! etag is raised only after its listing was replaced.
 
 mod cache;
+mod contents;
 mod faults;
 mod handle;
 mod locks;
@@ -39,6 +40,7 @@ pub(in crate::mount) struct Inner {
     /// Where bodies of unknown length wait for remotes that need the length.
     spool: PathBuf,
     roots: root::Roots,
+    contents: contents::Contents,
     handles: RwLock<HashMap<MountId, Arc<MountHandle>>>,
 }
 
@@ -51,7 +53,8 @@ impl std::fmt::Debug for Mounts {
 impl Mounts {
     /// No mounts yet; `spool` is a folder for bodies of unknown length.
     pub fn new(store: Store, remotes: Remotes, clock: Clock, spool: PathBuf) -> Mounts {
-        Mounts { inner: Arc::new(Inner { store, remotes, clock, spool, roots: root::Roots::default(), handles: RwLock::default() }) }
+        let (roots, contents) = (root::Roots::default(), contents::Contents::default());
+        Mounts { inner: Arc::new(Inner { store, remotes, clock, spool, roots, contents, handles: RwLock::default() }) }
     }
 
     /// Attaches a mount whose record is stored. Makes no outbound call; a mount whose URL no longer parses is attached as unreachable.
@@ -80,6 +83,7 @@ impl Mounts {
         self.inner.store.commit(batch).await?;
         drop(self.write().remove(&mount));
         cache::forget(&self.inner.store, mount);
+        self.inner.contents.forget(mount);
         Ok(())
     }
 

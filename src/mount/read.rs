@@ -5,9 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 
 use crate::domain::{Children, Error, Etag, Name, Node, PropertyName, Quota, Result, TreePath};
+use crate::limits::REMOTE_CONTENT_BYTES_MAX;
 use crate::mount::MountHandle;
 use crate::mount::cache::{self, Cached, Stat};
 use crate::mount::nodes;
@@ -285,6 +287,31 @@ impl RemoteFile {
     /// Bytes in the file.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The whole content of a small file whose etag names it, from memory if it was read before; none for others.
+    ///
+    /// # Errors
+    /// As [`RemoteFile::stream`].
+    pub async fn small(&self, via: &Via) -> Result<Option<Bytes>> {
+        // An etag of ours is made from what a plain server says of time and size, which need not change with every content.
+        let named = self.raw.is_none() && self.handle.traits().etags_propagate;
+        if !named || self.size > REMOTE_CONTENT_BYTES_MAX {
+            return Ok(None);
+        }
+        let (contents, mount) = (&self.handle.server.contents, self.handle.id());
+        if let Some(kept) = contents.get(mount, &self.path, &self.etag) {
+            return Ok(Some(kept));
+        }
+        let mut body = self.stream(via, 0..self.size).await?;
+        let mut content = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default());
+        while let Some(piece) = body.next().await {
+            let Ok(piece) = piece else { return Err(Error::Changed) };
+            content.extend_from_slice(&piece);
+        }
+        let content = Bytes::from(content);
+        contents.keep(mount, &self.path, &self.etag, content.clone());
+        Ok(Some(content))
     }
 
     /// Sends the GET and hands on what comes.

@@ -28,11 +28,14 @@ impl Source {
         }
     }
 
-    /// The whole content of a small local file, read in one call; none for anything else.
-    pub async fn small(&self) -> Option<Bytes> {
+    /// The whole content of a small file, read in one call or known already; none for anything else.
+    ///
+    /// # Errors
+    /// As [`Source::stream`].
+    pub async fn small(&self) -> Result<Option<Bytes>> {
         match self {
-            Source::Home(file) => file.read_small().await,
-            Source::Remote(..) => None,
+            Source::Home(file) => Ok(file.read_small().await),
+            Source::Remote(file, via) => file.small(via).await,
         }
     }
 

@@ -2,6 +2,7 @@
 //! recovers.
 
 use causeway::domain::{Error, Expect, MountState, OfflineCause, PutRequest, Vendor, Write};
+use causeway::wire::Via;
 
 use crate::support::bad_remote::{BadRemote, Fault};
 use crate::support::mounted::{Mounted, allowed, at};
@@ -198,7 +199,7 @@ async fn a_dead_remote_answers_at_once_and_asks_nothing() {
     for _ in 0..100 {
         assert!(matches!(mounted.names("sub").await, Err(Error::Unavailable { .. })));
         assert_eq!(mounted.handle.root().kind, causeway::domain::Kind::Collection);
-        mounted.handle.quota(&causeway::wire::Via::default()).await.unwrap();
+        mounted.handle.quota(&Via::default()).await.unwrap();
     }
     assert!(begun.elapsed() < std::time::Duration::from_millis(300), "{:?}", begun.elapsed());
 }
@@ -212,8 +213,8 @@ async fn a_listing_of_the_parent_waits_for_no_remote() {
     remote.set(Fault::BlackHole).await;
     let begun = std::time::Instant::now();
     assert!(!mounted.handle.root().has_properties, "or the listing would ask for them");
-    mounted.handle.quota(&causeway::wire::Via::default()).await.unwrap();
-    mounted.handle.locks(&causeway::wire::Via::default(), &causeway::domain::TreePath::root()).await.unwrap();
+    mounted.handle.quota(&Via::default()).await.unwrap();
+    mounted.handle.locks(&Via::default(), &causeway::domain::TreePath::root()).await.unwrap();
     assert!(begun.elapsed() < std::time::Duration::from_millis(100), "{:?}", begun.elapsed());
     assert!(remote.take_seen().is_empty());
 }
@@ -272,4 +273,33 @@ async fn a_file_without_conditions_goes_to_a_cloud_in_two_requests() {
     let in_place = Mounted::new(&remote.url(), Vendor::Other, allowed(&remote.host()));
     in_place.names("").await.unwrap();
     assert!(!in_place.handle.puts_unseen(&at("new.txt"), &plain));
+}
+
+#[tokio::test]
+async fn a_small_file_is_read_once_while_its_etag_stays() {
+    let remote = BadRemote::start().await;
+    let mounted = Mounted::new(&remote.url(), Vendor::OwnCloud, allowed(&remote.host()));
+    let small = async |path: &str| {
+        let (_, file) = mounted.handle.open(&Via::default(), &at(path)).await?;
+        file.small(&Via::default()).await
+    };
+    remote.write("a.txt", "first");
+    assert_eq!(small("a.txt").await.unwrap().unwrap(), "first");
+    let gets = |remote: &BadRemote| remote.take_seen().into_iter().filter(|seen| seen.method == "GET").count();
+    assert_eq!(gets(&remote), 1);
+    assert_eq!(small("a.txt").await.unwrap().unwrap(), "first");
+    assert_eq!(gets(&remote), 0);
+    remote.write("a.txt", "second");
+    mounted.handle.look_again();
+    assert_eq!(small("a.txt").await.unwrap().unwrap(), "second");
+    assert_eq!(gets(&remote), 1);
+    // A remote that is known to be away serves nothing from memory: what it grants is its own to say.
+    remote.set(Fault::Status(503)).await;
+    mounted.handle.look_again();
+    assert!(matches!(small("a.txt").await, Err(Error::Unavailable { .. })));
+    // An etag that is made from a time does not name a content.
+    let plain = Mounted::new(&remote.url(), Vendor::Other, allowed(&remote.host()));
+    remote.set(Fault::None).await;
+    let (_, file) = plain.handle.open(&Via::default(), &at("a.txt")).await.unwrap();
+    assert!(file.small(&Via::default()).await.unwrap().is_none());
 }

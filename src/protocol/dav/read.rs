@@ -124,7 +124,7 @@ async fn part(source: &Source, range: Range<u64>) -> TreeResult<Response<Body>> 
     if range.is_empty() {
         return Ok(Response::new(empty()));
     }
-    if let Some(bytes) = source.small().await {
+    if let Some(bytes) = source.small().await? {
         let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
         if at(range.end) <= bytes.len() {
             return Ok(Response::new(full(bytes.slice(at(range.start)..at(range.end)))));
