@@ -25,8 +25,8 @@ LARGE_ROOT = 'mount'
 class Driver:
     """A program of this folder, with what it is given beside URL, user and password."""
 
-    def __init__(self, name, file, vendor='other', weight=1, **settings):
-        self.name, self.file, self.vendor, self.weight, self.settings = name, file, vendor, weight, settings
+    def __init__(self, name, file, vendor='other', weight=1, roots=('home', 'link', 'mount'), **settings):
+        self.name, self.file, self.vendor, self.weight, self.roots, self.settings = name, file, vendor, weight, roots, settings
 
 
 DRIVERS = [
@@ -39,6 +39,7 @@ DRIVERS = [
     Driver('curl', 'curl.sh', weight=2),
     Driver('finder', 'finder-replay.py', NAMES='nasty'),
     Driver('windows', 'windows-replay.py', NAMES='nasty'),
+    Driver('sync-replay', 'sync-replay.py', vendor='nextcloud', roots=('home',)),
 ]
 LARGE = Driver('large', 'large.sh')
 
@@ -68,7 +69,7 @@ def run_driver(driver, pair, root, extra):
 def wanted(driver, root, scheme, options):
     if options.only and driver.name not in options.only:
         return False
-    if options.root and root.name not in options.root:
+    if root.name not in driver.roots or (options.root and root.name not in options.root):
         return False
     if options.scheme and scheme not in options.scheme:
         return False
