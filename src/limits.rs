@@ -128,3 +128,19 @@ pub const REMOTE_CONTENT_BYTES_MAX: u64 = 64 * 1024;
 pub const POLL_COLLECTIONS_MAX: usize = 50;
 /// Most locks of one mount.
 pub const MOUNT_LOCKS_MAX: usize = 1_000;
+/// Most uploads in chunks that one account or one link has begun and not finished.
+pub const UPLOADS_MAX: usize = 200;
+/// Most chunks of one upload: at 10 MB each, 200 GB.
+pub const UPLOAD_CHUNKS_MAX: usize = 20_000;
+/// Most chunks that lie in one home, over all its uploads.
+pub const SPACE_CHUNKS_MAX: usize = 200_000;
+/// Longest name of a chunk, in bytes.
+pub const CHUNK_NAME_BYTES_MAX: usize = 64;
+/// Longest name that a client gives to an upload, in bytes.
+pub const UPLOAD_NAME_BYTES_MAX: usize = 128;
+/// How long an upload is kept without a new chunk.
+pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(48 * 3600);
+/// Most files in one bulk upload.
+pub const BULK_PARTS_MAX: usize = 1000;
+/// Longest header lines of one part of a bulk upload, together, in bytes.
+pub const BULK_HEADERS_BYTES_MAX: usize = 16 * 1024;

@@ -1,4 +1,5 @@
-//! Copies within the file system: shared extents where it can, `copy_file_range` otherwise.
+//! Copies within the file system: shared extents where it can, `copy_file_range` otherwise (which shares extents by itself on XFS and
+//! Btrfs where they fit).
 
 use std::fs::File;
 use std::io;
@@ -27,6 +28,15 @@ impl Files {
         }
         let after = self.finish(&target, Some(before.modified()))?;
         Ok(Some((before, after)))
+    }
+
+    /// Appends a plain file to an open one, and returns it, for whoever wants to read it too. None if there is no plain file.
+    pub fn append(&self, from: &DiskPath, to: &File) -> io::Result<Option<(File, Stat)>> {
+        let Some((source, stat)) = self.open_file(from)? else {
+            return Ok(None);
+        };
+        copy_bytes(&source, to)?;
+        Ok(Some((source, stat)))
     }
 
     /// Sets the time of a copied folder, once everything is in it, and writes its names to the disk.

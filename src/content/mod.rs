@@ -111,7 +111,7 @@ impl Files {
         let own = davroot.join(path::OWN);
         // What is in there is nobody's business but the server's.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&own)?;
-        for folder in [path::STAGING, path::PURGE, path::REMOVED] {
+        for folder in [path::STAGING, path::PURGE, path::REMOVED, path::UPLOADS] {
             std::fs::create_dir_all(own.join(folder))?;
         }
         let root = rustix::fs::open(davroot, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

@@ -1,12 +1,13 @@
 //! Paths below davroot, made from checked parts alone.
 
-use crate::domain::{Name, TreePath, UserName};
+use crate::domain::{ChunkName, Name, SpaceId, TreePath, UploadId, UserName};
 
 /// Where everything lies that is not a user's file.
 pub(super) const OWN: &str = ".causeway";
 pub(super) const STAGING: &str = "staging";
 pub(super) const PURGE: &str = "trash-purge";
 pub(super) const REMOVED: &str = "removed";
+pub(super) const UPLOADS: &str = "uploads";
 
 /// A path below davroot: names joined by `/`; none of them is `..`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,6 +17,21 @@ impl DiskPath {
     /// The folder of a user's home. Names of users never start with a dot, so that it is never `.causeway`.
     pub fn home(user: &UserName) -> DiskPath {
         DiskPath(user.as_str().to_owned())
+    }
+
+    /// The folder of the unfinished uploads of a space.
+    pub fn uploads(space: SpaceId) -> DiskPath {
+        DiskPath::own(UPLOADS, &space.0.to_string())
+    }
+
+    /// The folder of one unfinished upload.
+    pub fn upload(space: SpaceId, upload: UploadId) -> DiskPath {
+        DiskPath([DiskPath::uploads(space).as_str(), "/", &upload.0.to_string()].concat())
+    }
+
+    /// A chunk in such a folder. Its size is part of its name: a power cut may leave less of a file than was written.
+    pub fn chunk(&self, name: &ChunkName, size: u64) -> DiskPath {
+        DiskPath(format!("{}/{}~{size:x}", self.0, name.as_str()))
     }
 
     /// Something in a folder of `.causeway`.

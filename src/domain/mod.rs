@@ -13,6 +13,7 @@ mod permissions;
 mod principal;
 mod records;
 mod secret;
+mod upload;
 mod user;
 
 pub use checksum::{Algorithm, Checksum, InvalidChecksum};
@@ -28,4 +29,5 @@ pub use permissions::{Letters, Permissions};
 pub use principal::Principal;
 pub use records::{AppPassword, Link, LinkId, Mount, MountState, OfflineCause, RemoteTrust, User, Vendor};
 pub use secret::{Secret, ShareToken};
+pub use upload::{ChunkName, Upload, UploadId, UploadName};
 pub use user::{InvalidUserName, UserName, parse_bytes};

@@ -202,6 +202,7 @@ fn background(tasks: &Tasks, services: &Services) {
         loop {
             tokio::time::sleep(SPACE_SWEEP_EVERY).await;
             sweeping.spaces().sweep().await;
+            sweeping.uploads().sweep().await;
         }
     });
     let links = services.clone();

@@ -16,6 +16,7 @@ pub mod setup;
 pub mod sharing;
 pub mod throttle;
 mod trust;
+pub mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +46,7 @@ struct Inner {
     sharing: sharing::Sharing,
     mounting: mounts::Mounting,
     throttle: Arc<throttle::Throttle>,
+    uploads: uploads::Uploads,
 }
 
 impl std::fmt::Debug for Services {
@@ -77,6 +79,11 @@ impl Services {
     /// Who must wait before the next guess.
     pub fn throttle(&self) -> &throttle::Throttle {
         &self.inner.throttle
+    }
+
+    /// Uploads in chunks.
+    pub fn uploads(&self) -> &uploads::Uploads {
+        &self.inner.uploads
     }
 
     /// Trees, for views.

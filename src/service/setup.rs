@@ -13,6 +13,7 @@ use super::passwords::Passwords;
 use super::secrets::Vault;
 use super::sharing::Sharing;
 use super::throttle::Throttle;
+use super::uploads::Uploads;
 use super::{Inner, Refusal, Services, random_password};
 use crate::domain::Clock;
 use crate::remote::Timeouts;
@@ -102,7 +103,8 @@ impl Services {
         let groups = Groups::open(store.clone()).map_err(other)?;
         let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), passwords, Arc::clone(&throttle)).map_err(other)?;
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());
-        let inner = Inner { options, clock, store, spaces, forest, accounts, groups, sharing, mounting, throttle };
+        let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
+        let inner = Inner { options, clock, store, spaces, forest, accounts, groups, sharing, mounting, throttle, uploads };
         Ok(Services { inner: Arc::new(inner) })
     }
 

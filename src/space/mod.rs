@@ -38,6 +38,7 @@ mod reconcile;
 mod rename;
 mod state;
 mod sweep;
+mod uploads;
 mod watch;
 
 pub use crate::content::OpenFile;
@@ -45,6 +46,7 @@ pub use lookup::Resolved;
 pub use mounts::Mountpoint;
 pub use place::Stop;
 pub use reconcile::ScanReport;
+pub use uploads::Chunk;
 
 use names::NameLocks;
 use place::Settler;
@@ -107,6 +109,7 @@ pub struct Space {
     settler: Settler,
     watcher: Arc<Watcher>,
     sweep: Mutex<sweep::Progress>,
+    uploads: uploads::Uploads,
     me: Weak<Space>,
 }
 
@@ -167,6 +170,10 @@ impl Spaces {
             None => None,
         };
         self.inner.store.drop_space(space)?;
+        let uploads = DiskPath::uploads(space);
+        if files.stat(&uploads)?.is_some() {
+            files.rename(&uploads, &files.purge_path())?;
+        }
         self.inner.settler.purge();
         Ok(moved)
     }
@@ -200,6 +207,7 @@ impl Space {
             }
         }
         let state = State::new(root, inner.store.locks(id)?, mount_places);
+        let uploads = uploads::Uploads::load(inner, id)?;
         let space = Arc::new_cyclic(|me: &Weak<Space>| Space {
             id,
             user,
@@ -216,6 +224,7 @@ impl Space {
             settler: inner.settler.clone(),
             watcher: Arc::clone(&inner.watcher),
             sweep: Mutex::default(),
+            uploads,
             me: Weak::clone(me),
         });
         let observed = Weak::clone(&space.me);
@@ -246,8 +255,13 @@ impl Space {
 
     fn quota_now(&self) -> Result<Quota> {
         let used = self.state().root.size;
-        let left = self.quota.load(Ordering::Relaxed).saturating_sub(used);
+        let left = self.quota.load(Ordering::Relaxed).saturating_sub(self.counted());
         Ok(Quota { used, available: Some(left.min(self.files.free_bytes()?)) })
+    }
+
+    /// Bytes that count towards the quota: everything in the home, and the chunks of unfinished uploads.
+    fn counted(&self) -> u64 {
+        self.state().root.size.saturating_add(self.uploads.bytes.load(Ordering::Relaxed))
     }
 
     /// Sets the quota in bytes; none is unlimited. What is there already stays.

@@ -39,9 +39,15 @@ impl Target {
 }
 
 /// The bytes of a body, when all have come.
-enum Content {
+pub(super) enum Content {
     Collected(Vec<Bytes>),
-    Staged { staged: Staged, stat: Stat, checksum: Checksum },
+    /// In a staged file; `counted` of its bytes already count towards the quota, as chunks of an upload.
+    Staged {
+        staged: Staged,
+        stat: Stat,
+        checksum: Checksum,
+        counted: u64,
+    },
 }
 
 impl Space {
@@ -61,6 +67,15 @@ impl Space {
 
     /// Refuses what can be refused before the body is read; everything is checked again under the lock of the name.
     async fn before_body(&self, at: &At, request: &PutRequest) -> Result<u64> {
+        let old_size = self.may_put(at, &request.write).await?;
+        if let Some(length) = request.length {
+            self.fits(length.saturating_sub(old_size))?;
+        }
+        Ok(old_size)
+    }
+
+    /// Whether a file may be written there, as far as can be said without the lock of the name; the size of the old one.
+    pub(super) async fn may_put(&self, at: &At, write: &Write) -> Result<u64> {
         let old = match self.resolve_for_write(at).await? {
             Resolved::Node(node) if node.kind == Kind::Collection => return Err(Error::IsCollection),
             Resolved::Node(node) => Some(node),
@@ -68,15 +83,11 @@ impl Space {
             Resolved::Missing { parent_exists: true } => None,
             Resolved::Missing { parent_exists: false } => return Err(Error::ParentMissing),
         };
-        self.check_write_early(at, &request.write)?;
+        self.check_write_early(at, write)?;
         if old.as_ref().is_none_or(|node| node.size > 0) {
-            expect(&request.write.expect, old.as_ref())?;
+            expect(&write.expect, old.as_ref())?;
         }
-        let old_size = old.map_or(0, |node| node.size);
-        if let Some(length) = request.length {
-            self.fits(length.saturating_sub(old_size))?;
-        }
-        Ok(old_size)
+        Ok(old.map_or(0, |node| node.size))
     }
 
     /// Reads the body: a small one into memory, a large one into a staged file.
@@ -108,7 +119,7 @@ impl Space {
             }
             if request.length.is_none() {
                 // What is staged already has left the free disk.
-                self.fits_quota(total.saturating_sub(old_size))?;
+                self.fits_quota(total.saturating_sub(old_size), 0)?;
                 self.fits(pieces.iter().map(|piece| piece.len() as u64).sum())?;
             }
             let job = work.begin(std::mem::take(&mut pieces));
@@ -130,19 +141,19 @@ impl Space {
         let modified = request.modified;
         self.blocking(move |space| {
             let stat = space.files.finish(&work.file, modified)?;
-            Ok(Content::Staged { staged, stat, checksum: work.hashing.finish() })
+            Ok(Content::Staged { staged, stat, checksum: work.hashing.finish(), counted: 0 })
         })
         .await
     }
 
-    fn put_now(&self, at: &At, request: &PutRequest, content: Content) -> Result<Written> {
-        let (staged, stat, checksum) = match content {
-            Content::Staged { staged, stat, checksum } => (staged, stat, checksum),
+    pub(super) fn put_now(&self, at: &At, request: &PutRequest, content: Content) -> Result<Written> {
+        let (staged, stat, checksum, counted) = match content {
+            Content::Staged { staged, stat, checksum, counted } => (staged, stat, checksum, counted),
             Content::Collected(pieces) => {
                 let mut hashing = Hashing::for_body(request.checksum.as_ref());
                 hashing.update(&pieces);
                 let (staged, stat) = self.files.stage_bytes(&pieces, request.modified)?;
-                (staged, stat, hashing.finish())
+                (staged, stat, hashing.finish(), 0)
             }
         };
         if request.checksum.as_ref().is_some_and(|sent| *sent != checksum) {
@@ -157,7 +168,7 @@ impl Space {
         let unborn = self.check_write(&target, &request.write)?;
         let old_size = target.row.as_ref().map_or(0, |row| row.size);
         // The staged file is on the disk already: only the quota is left to ask.
-        self.fits_quota(stat.size.saturating_sub(old_size))?;
+        self.fits_quota(stat.size.saturating_sub(old_size), counted)?;
         // An empty file that LOCK made for this upload was a free name to the client (davfs2 wants 201).
         let created = target.row.is_none() || !unborn.is_empty();
         // The rename will change the change time: unknown until then.
@@ -250,9 +261,10 @@ impl Space {
         }
     }
 
-    fn fits_quota(&self, grown: u64) -> Result<()> {
-        let used = self.state().root.size;
-        let left = self.quota.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(used);
+    /// Whether `grown` more bytes fit into the quota, `counted` of what is counted already being the same bytes.
+    pub(super) fn fits_quota(&self, grown: u64, counted: u64) -> Result<()> {
+        let quota = self.quota.load(std::sync::atomic::Ordering::Relaxed).saturating_add(counted);
+        let left = quota.saturating_sub(self.counted());
         if grown <= left { Ok(()) } else { Err(Error::InsufficientStorage) }
     }
 

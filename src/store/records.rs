@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AppPassword, Group, Link, LinkId, Mount, MountId, RemoteTrust, User, UserName};
+use crate::domain::{AppPassword, Group, Link, LinkId, Mount, MountId, RemoteTrust, Upload, UploadId, User, UserName};
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;
 use crate::store::{Result, Store};
@@ -73,6 +73,14 @@ impl Record for Mount {
     const TABLE: Table = Table::Mounts;
     fn key(&self) -> Vec<u8> {
         let MountId(id) = self.id;
+        id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for Upload {
+    const TABLE: Table = Table::Uploads;
+    fn key(&self) -> Vec<u8> {
+        let UploadId(id) = self.id;
         id.to_be_bytes().to_vec()
     }
 }

@@ -11,6 +11,7 @@ mod read;
 mod resolve;
 mod source;
 mod transfer;
+mod uploads;
 mod write;
 
 use std::collections::{HashMap, HashSet};
@@ -192,6 +193,14 @@ impl View {
         let record = self.forest.mounts().get(access.mount?)?.record();
         let host = record.url.split('/').nth(2).unwrap_or_default().to_owned();
         Some(if record.owner.is_empty() { host } else { format!("{}@{host}", record.owner) })
+    }
+
+    /// Whether an account looks at its own tree, and not somebody who has a link.
+    pub fn is_own(&self) -> bool {
+        match self.principal {
+            Principal::User(_) => true,
+            Principal::Link(_) | Principal::Anonymous => false,
+        }
     }
 
     /// A link that takes files and shows nothing.

@@ -1,9 +1,19 @@
 //! Writing: put, mkcol, delete, properties.
 
-use crate::domain::{Error, Expect, LockDepth, LockToken, Name, Permissions, PropertyChange, PutRequest, Result, TreePath, Write};
+use crate::domain::{
+    At, Error, Expect, LockDepth, LockToken, Name, Permissions, PropertyChange, PutRequest, Result, TreePath, UploadId, Write, Written,
+};
 use crate::tree::resolve::{MountTarget, Target};
 use crate::tree::{Entry, View};
 use crate::wire::Incoming;
+
+/// Where the bytes of a file come from.
+enum Bytes {
+    /// A body on its way in.
+    Body(Incoming),
+    /// Chunks that have come before.
+    Upload(UploadId),
+}
 
 /// Names that a file drop tries before it gives up.
 const DROP_NAMES_MAX: u32 = 1000;
@@ -14,6 +24,18 @@ impl View {
     /// # Errors
     /// What [`Error`] lists for writes; the old content stays on every one of them.
     pub async fn put(&self, path: &TreePath, request: PutRequest, body: Incoming) -> Result<(bool, Entry)> {
+        self.put_from(path, request, Bytes::Body(body)).await
+    }
+
+    /// Places what was uploaded in chunks; the upload ends with it. Returns whether the name was free, and the file.
+    ///
+    /// # Errors
+    /// As of [`View::put`], and [`Error::NotFound`] where there is no such upload; on every one of them it stays.
+    pub async fn place_upload(&self, path: &TreePath, upload: UploadId, request: PutRequest) -> Result<(bool, Entry)> {
+        self.put_from(path, request, Bytes::Upload(upload)).await
+    }
+
+    async fn put_from(&self, path: &TreePath, request: PutRequest, body: Bytes) -> Result<(bool, Entry)> {
         if self.is_drop() {
             return self.put_dropped(path, request, body).await;
         }
@@ -23,7 +45,7 @@ impl View {
                 if node.is_collection() {
                     return Err(Error::IsCollection);
                 }
-                let written = self.space.put(&at, request, body).await?;
+                let written = self.put_home(&at, request, body).await?;
                 Ok((written.created, self.home_entry(written.node)))
             }
             Target::HomeFree { at, parent_exists } => {
@@ -31,11 +53,15 @@ impl View {
                 if !parent_exists {
                     return Err(Error::ParentMissing);
                 }
-                let written = self.space.put(&at, request, body).await?;
+                let written = self.put_home(&at, request, body).await?;
                 Ok((written.created, self.home_entry(written.node)))
             }
             Target::Mount(target) => {
                 let handle = self.handle(target.mount)?;
+                let body = match body {
+                    Bytes::Body(body) => body,
+                    Bytes::Upload(upload) => return self.send_upload(&target, upload, request).await,
+                };
                 let all = Permissions::UPDATE | Permissions::CREATE;
                 let written = if self.granted.contains(all) && handle.puts_unseen(&target.inner, &request) {
                     self.check_home_locks(&target, &request.write.tokens).await?;
@@ -51,8 +77,15 @@ impl View {
         }
     }
 
+    async fn put_home(&self, at: &At, request: PutRequest, body: Bytes) -> Result<Written> {
+        match body {
+            Bytes::Body(body) => self.space.put(at, request, body).await,
+            Bytes::Upload(upload) => self.space.place_upload(upload, at, request).await,
+        }
+    }
+
     /// A file drop never says what it holds: a taken name becomes `name (2).ext`.
-    async fn put_dropped(&self, path: &TreePath, request: PutRequest, body: Incoming) -> Result<(bool, Entry)> {
+    async fn put_dropped(&self, path: &TreePath, request: PutRequest, body: Bytes) -> Result<(bool, Entry)> {
         let Some(name) = path.name().filter(|_| path.depth() == 1) else {
             return Err(Error::Forbidden("this link takes files only, and only in its top folder"));
         };
@@ -60,7 +93,7 @@ impl View {
             let candidate = TreePath::from(numbered(&name, number)?);
             if let Target::HomeFree { at, parent_exists: true } = self.resolve(&candidate).await? {
                 let write = Write { expect: Expect::Absent, tokens: request.write.tokens.clone() };
-                let written = self.space.put(&at, PutRequest { write, ..request }, body).await?;
+                let written = self.put_home(&at, PutRequest { write, ..request }, body).await?;
                 return Ok((true, self.home_entry(written.node)));
             }
         }

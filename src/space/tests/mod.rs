@@ -15,6 +15,7 @@ mod crashes;
 mod killed;
 mod locking;
 mod random;
+mod uploads;
 
 const SPACE: SpaceId = SpaceId(1);
 

@@ -1,0 +1,378 @@
+//! Uploads in chunks: files of their own beside the home until they are put together and placed like any other write.
+//!
+//! Chunks are not fsynced: nobody is promised more than the file that they become, which is. What a power cut left of one is noticed,
+//! because its size is part of its name, and the client sends it again. Putting together copies: on XFS and Btrfs the copy shares its
+//! extents, elsewhere it stays in the kernel, and whatever fails afterwards (conditions, checksum, a full disk) leaves every chunk as it was.
+//!
+//! **Invariant:** from the sum of the sizes to the placing no chunk changes: chunks come in under the shared side of [`Upload::gate`].
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use crate::content::{DiskPath, Entry, Files, OpenFile, Staged, Stat};
+use crate::domain::{At, Checksum, ChunkName, Error, PutRequest, Result, SpaceId, Timestamp, UploadId, Written};
+use crate::limits::{PUT_COLLECTED_BYTES_MAX, SPACE_CHUNKS_MAX, UPLOAD_CHUNKS_MAX};
+use crate::space::hash::Hashing;
+use crate::space::put::Content;
+use crate::space::{Inner, Space, lock};
+use crate::wire::Incoming;
+
+/// One chunk that has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// What the client calls it.
+    pub name: ChunkName,
+    /// Bytes.
+    pub size: u64,
+    /// When it came.
+    pub modified: Timestamp,
+}
+
+/// One upload.
+#[derive(Debug)]
+pub(super) struct Upload {
+    folder: DiskPath,
+    chunks: Mutex<BTreeMap<ChunkName, (u64, Timestamp)>>,
+    used: AtomicI64,
+    /// Held shared by what adds a chunk, alone by what ends the upload; true once it has ended.
+    gate: Arc<tokio::sync::RwLock<bool>>,
+}
+
+/// The uploads of one space.
+#[derive(Debug, Default)]
+pub(super) struct Uploads {
+    known: Mutex<std::collections::HashMap<UploadId, Arc<Upload>>>,
+    /// Bytes of all their chunks: they count towards the quota.
+    pub(super) bytes: AtomicU64,
+}
+
+impl Upload {
+    fn sizes(&self) -> Vec<(ChunkName, u64)> {
+        lock(&self.chunks).iter().map(|(name, (size, _))| (name.clone(), *size)).collect()
+    }
+
+    fn bytes(&self) -> u64 {
+        lock(&self.chunks).values().map(|(size, _)| *size).sum()
+    }
+}
+
+impl Uploads {
+    /// What earlier runs left. Blocks.
+    pub(super) fn load(inner: &Inner, space: SpaceId) -> Result<Uploads> {
+        let uploads = Uploads::default();
+        let Some(listing) = inner.files.list(&DiskPath::uploads(space))? else { return Ok(uploads) };
+        for (name, _) in listing.entries {
+            let Ok(id) = name.as_str().parse().map(UploadId) else { continue };
+            let upload = load_one(&inner.files, DiskPath::upload(space, id), inner.clock.now())?;
+            uploads.bytes.fetch_add(upload.bytes(), Ordering::Relaxed);
+            drop(lock(&uploads.known).insert(id, Arc::new(upload)));
+        }
+        Ok(uploads)
+    }
+
+    fn get(&self, id: UploadId) -> Result<Arc<Upload>> {
+        lock(&self.known).get(&id).cloned().ok_or(Error::NotFound)
+    }
+
+    fn chunks(&self) -> usize {
+        lock(&self.known).values().map(|upload| lock(&upload.chunks).len()).sum()
+    }
+}
+
+fn load_one(files: &Files, folder: DiskPath, now: Timestamp) -> Result<Upload> {
+    let mut chunks: BTreeMap<ChunkName, (u64, Timestamp, i64)> = BTreeMap::new();
+    for (file, stat) in files.list(&folder)?.unwrap_or_default().entries {
+        let told = file.as_str().split_once('~').and_then(|(name, size)| {
+            let size = u64::from_str_radix(size, 16).ok()?;
+            Some((ChunkName::parse(name)?, size))
+        });
+        let Some((name, size)) = told.filter(|(_, size)| stat.entry == Entry::File && stat.size == *size) else {
+            // A power cut, or something that is not ours.
+            tracing::info!("a chunk of an upload is not whole; its client has to send it again");
+            files.remove(&folder.join(&file))?;
+            continue;
+        };
+        // Two of one name: the server died between the new one and the end of the old one.
+        let older = chunks.get(&name).filter(|(_, _, changed)| *changed > stat.stamp.ctime_ns).is_some();
+        let gone =
+            if older { Some(size) } else { chunks.insert(name.clone(), (size, stat.modified(), stat.stamp.ctime_ns)).map(|old| old.0) };
+        if let Some(gone) = gone {
+            files.remove(&folder.chunk(&name, gone))?;
+        }
+    }
+    let used = chunks.values().map(|(_, modified, _)| *modified).max().unwrap_or(now);
+    let chunks = chunks.into_iter().map(|(name, (size, modified, _))| (name, (size, modified))).collect();
+    Ok(Upload { folder, chunks: Mutex::new(chunks), used: AtomicI64::new(used), gate: Arc::default() })
+}
+
+impl Space {
+    /// Makes room for an upload. `total` is what its client announces; what cannot fit is refused at once.
+    pub async fn begin_upload(&self, id: UploadId, total: Option<u64>) -> Result<()> {
+        self.fits(total.unwrap_or(0))?;
+        self.blocking(move |space| {
+            space.files.make_folder(&DiskPath::uploads(space.id))?;
+            let folder = DiskPath::upload(space.id, id);
+            space.files.make_folder(&folder)?;
+            let used = AtomicI64::new(space.clock.now());
+            let upload = Upload { folder, chunks: Mutex::default(), used, gate: Arc::default() };
+            drop(lock(&space.uploads.known).insert(id, Arc::new(upload)));
+            Ok(())
+        })
+        .await
+    }
+
+    /// The numbers of the uploads that are there, and when each was last used.
+    pub fn uploads(&self) -> Vec<(UploadId, Timestamp)> {
+        lock(&self.uploads.known).iter().map(|(id, upload)| (*id, upload.used.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Whether there is such an upload.
+    pub fn has_upload(&self, id: UploadId) -> bool {
+        self.uploads.get(id).is_ok()
+    }
+
+    /// Bytes of all chunks of an upload.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such upload, or it has ended.
+    pub fn upload_bytes(&self, id: UploadId) -> Result<u64> {
+        Ok(self.uploads.get(id)?.bytes())
+    }
+
+    /// The chunks of an upload, in the order of their bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such upload, or it has ended.
+    pub fn chunks(&self, id: UploadId) -> Result<Vec<Chunk>> {
+        let upload = self.uploads.get(id)?;
+        let chunks = lock(&upload.chunks);
+        Ok(chunks.iter().map(|(name, (size, modified))| Chunk { name: name.clone(), size: *size, modified: *modified }).collect())
+    }
+
+    /// Takes a chunk, new or instead of an older one of that name, whole or not at all. Returns whether the name was new, and how many
+    /// chunks there are then.
+    pub async fn put_chunk(&self, id: UploadId, name: ChunkName, length: Option<u64>, body: Incoming) -> Result<(bool, usize)> {
+        let upload = self.uploads.get(id)?;
+        let old = lock(&upload.chunks).get(&name).map(|(size, _)| *size);
+        if old.is_none() && (lock(&upload.chunks).len() >= UPLOAD_CHUNKS_MAX || self.uploads.chunks() >= SPACE_CHUNKS_MAX) {
+            return Err(Error::LimitReached("the upload has too many chunks"));
+        }
+        let old = old.unwrap_or(0);
+        self.fits(length.unwrap_or(0).saturating_sub(old))?;
+        let (staged, size) = self.receive_chunk(length, body, old).await?;
+        let open = Arc::clone(&upload.gate).read_owned().await;
+        if *open {
+            return Err(Error::NotFound);
+        }
+        self.blocking(move |space| {
+            let kept = space.keep_chunk(&upload, name, staged, size);
+            drop(open);
+            kept
+        })
+        .await
+    }
+
+    async fn receive_chunk(&self, length: Option<u64>, mut body: Incoming, old: u64) -> Result<(Staged, u64)> {
+        // Not reserved: what was reserved and not written would look whole after a power cut.
+        let (staged, file) = self.blocking(|space| Ok(space.files.stage(None)?)).await?;
+        let file = Arc::new(file);
+        let (mut total, mut ended) = (0_u64, false);
+        while !ended {
+            let (mut pieces, mut size) = (Vec::new(), 0);
+            while size < PUT_COLLECTED_BYTES_MAX {
+                let Some(piece) = body.next().await else {
+                    ended = true;
+                    break;
+                };
+                let piece = piece.map_err(|_broken| Error::BodyBroken)?;
+                size += piece.len();
+                pieces.push(piece);
+            }
+            total += size as u64;
+            if length.is_some_and(|length| total > length || (ended && total < length)) {
+                return Err(Error::BodyMismatch("the chunk has not the length that was announced"));
+            }
+            if length.is_none() {
+                self.fits(total.saturating_sub(old))?;
+            }
+            let file = Arc::clone(&file);
+            self.blocking(move |_space| Ok(pieces.iter().try_for_each(|piece: &Bytes| (&*file).write_all(piece))?)).await?;
+        }
+        Ok((staged, total))
+    }
+
+    /// With the gate held, so that the upload does not end meanwhile.
+    fn keep_chunk(&self, upload: &Upload, name: ChunkName, staged: Staged, size: u64) -> Result<(bool, usize)> {
+        let mut chunks = lock(&upload.chunks);
+        let old = chunks.get(&name).map(|(size, _)| *size);
+        if old.is_none() && chunks.len() >= UPLOAD_CHUNKS_MAX {
+            return Err(Error::LimitReached("the upload has too many chunks"));
+        }
+        // Counted before it is compared, so that chunks which come together cannot pass together.
+        self.uploads.bytes.fetch_add(size, Ordering::Relaxed);
+        let fits = self.fits_quota(size, size.saturating_add(old.unwrap_or(0)));
+        let kept = fits.and_then(|()| Ok(self.files.rename(staged.path(), &upload.folder.chunk(&name, size))?));
+        if let Err(error) = kept {
+            self.uploads.bytes.fetch_sub(size, Ordering::Relaxed);
+            return Err(error);
+        }
+        staged.committed();
+        let now = self.clock.now();
+        upload.used.store(now, Ordering::Relaxed);
+        if let Some(old) = old {
+            self.uploads.bytes.fetch_sub(old, Ordering::Relaxed);
+            if old != size
+                && let Err(error) = self.files.remove(&upload.folder.chunk(&name, old))
+            {
+                tracing::warn!(%error, "an older chunk could not be removed; the next start does it");
+            }
+        }
+        chunks.insert(name, (size, now));
+        Ok((old.is_none(), chunks.len()))
+    }
+
+    /// Removes one chunk.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is none.
+    pub async fn remove_chunk(&self, id: UploadId, name: ChunkName) -> Result<()> {
+        let upload = self.uploads.get(id)?;
+        let open = Arc::clone(&upload.gate).read_owned().await;
+        self.blocking(move |space| {
+            let mut chunks = lock(&upload.chunks);
+            let (size, _) = *chunks.get(&name).filter(|_| !*open).ok_or(Error::NotFound)?;
+            space.files.remove(&upload.folder.chunk(&name, size))?;
+            space.uploads.bytes.fetch_sub(size, Ordering::Relaxed);
+            chunks.remove(&name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends an upload; its chunks go.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is none.
+    pub async fn drop_upload(&self, id: UploadId) -> Result<()> {
+        let upload = self.uploads.get(id)?;
+        let mut ended = Arc::clone(&upload.gate).write_owned().await;
+        if *ended {
+            return Err(Error::NotFound);
+        }
+        self.blocking(move |space| {
+            *ended = true;
+            space.forget_upload(id, &upload);
+            Ok(())
+        })
+        .await
+    }
+
+    /// With the gate held alone. What cannot be removed now is found without its record at the next start.
+    fn forget_upload(&self, id: UploadId, upload: &Upload) {
+        drop(lock(&self.uploads.known).remove(&id));
+        self.uploads.bytes.fetch_sub(upload.bytes(), Ordering::Relaxed);
+        if let Err(error) = self.files.rename(&upload.folder, &self.files.purge_path()) {
+            tracing::warn!(%error, "the chunks of an upload could not be removed; the next start does it");
+        }
+        self.settler.purge();
+    }
+
+    /// Puts the chunks together and places the file as [`Space::put`] does; the upload ends with it. On every error it stays, and so does
+    /// the old content.
+    pub async fn place_upload(&self, id: UploadId, at: &At, request: PutRequest) -> Result<Written> {
+        let upload = self.uploads.get(id)?;
+        let mut ended = Arc::clone(&upload.gate).write_owned().await;
+        if *ended {
+            return Err(Error::NotFound);
+        }
+        upload.used.store(self.clock.now(), Ordering::Relaxed);
+        let total = upload.bytes();
+        if request.length.is_some_and(|length| length != total) {
+            return Err(Error::BodyMismatch("the chunks do not add up to the length that was announced"));
+        }
+        self.may_put(at, &request.write).await?;
+        let (parts, sent, modified) = (Arc::clone(&upload), request.checksum.clone(), request.modified);
+        let (staged, stat, checksum) = self.blocking(move |space| space.assemble(&parts, sent.as_ref(), modified)).await?;
+        let held = self.hold(at, false).await?;
+        let at = at.clone();
+        self.blocking(move |space| {
+            let written = space.put_now(&at, &request, Content::Staged { staged, stat, checksum, counted: total })?;
+            drop(held);
+            *ended = true;
+            space.forget_upload(id, &upload);
+            Ok(written)
+        })
+        .await
+    }
+
+    /// The bytes of all chunks, in their order, and how many they are. Chunks that change meanwhile end the stream with an error.
+    pub async fn read_upload(&self, id: UploadId) -> Result<(Incoming, u64)> {
+        let upload = self.uploads.get(id)?;
+        let sizes = upload.sizes();
+        let total = sizes.iter().map(|(_, size)| *size).sum();
+        let files = self.files.clone();
+        let opened = futures_util::stream::iter(sizes).then(move |(name, size)| {
+            let (files, path) = (files.clone(), upload.folder.chunk(&name, size));
+            async move {
+                let opened = tokio::task::spawn_blocking(move || files.open_file(&path)).await.map_err(std::io::Error::other)??;
+                let (file, _) = opened.filter(|(_, stat)| stat.size == size).ok_or(std::io::ErrorKind::NotFound)?;
+                Ok::<Incoming, std::io::Error>(OpenFile::new(file, size).stream(0..size))
+            }
+        });
+        Ok((Box::pin(opened.try_flatten()), total))
+    }
+
+    /// The chunks as one staged file; what they hash to is found out beside the copying.
+    fn assemble(&self, upload: &Upload, sent: Option<&Checksum>, modified: Option<Timestamp>) -> Result<(Staged, Stat, Checksum)> {
+        let sizes = upload.sizes();
+        let total: u64 = sizes.iter().map(|(_, size)| *size).sum();
+        if total > self.files.free_bytes()? {
+            return Err(Error::InsufficientStorage);
+        }
+        let (staged, file) = self.files.stage(None)?;
+        let hashing = Hashing::for_body(sent);
+        let checksum = std::thread::scope(|scope| -> Result<Checksum> {
+            // Few files are open at a time, however many chunks there are.
+            let (copied, to_hash) = sync_channel(4);
+            let hashing = std::thread::Builder::new().spawn_scoped(scope, move || hash_all(hashing, &to_hash))?;
+            for (name, size) in sizes {
+                let found = self.files.append(&upload.folder.chunk(&name, size), &file)?;
+                let (chunk, stat) = found.ok_or(Error::Changed)?;
+                if stat.size != size || copied.send((chunk, size)).is_err() {
+                    return Err(Error::Changed);
+                }
+            }
+            drop(copied);
+            let hashed = hashing.join().map_err(|_panic| Error::Internal("hashing ended early".to_owned()))?;
+            Ok(hashed?)
+        })?;
+        let stat = self.files.finish(&file, modified)?;
+        if stat.size != total {
+            return Err(Error::Changed);
+        }
+        Ok((staged, stat, checksum))
+    }
+}
+
+fn hash_all(mut hashing: Hashing, chunks: &Receiver<(File, u64)>) -> std::io::Result<Checksum> {
+    let mut buffer = BytesMut::new();
+    while let Ok((file, size)) = chunks.recv() {
+        let mut at = 0;
+        while at < size {
+            let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PUT_COLLECTED_BYTES_MAX);
+            buffer.resize(want, 0);
+            file.read_exact_at(&mut buffer, at)?;
+            at += want as u64;
+            hashing.update(&[buffer.split().freeze()]);
+        }
+    }
+    Ok(hashing.finish())
+}
