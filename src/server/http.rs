@@ -25,7 +25,7 @@ use super::web::Web;
 use crate::config::Network;
 use crate::domain::{Kind, Link, Secret, User};
 use crate::limits::HEADERS_BYTES_MAX;
-use crate::protocol::dav;
+use crate::protocol::dav::{self, Place};
 use crate::protocol::public::Passes;
 use crate::service::Services;
 use crate::service::accounts::{Attempt, Denied};
@@ -103,6 +103,8 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
     match route {
         Route::Home { root } => asked.home(request, root).await,
         Route::UserFiles { root, user } => asked.user_files(request, root, &user).await,
+        Route::UserUploads { root, user } => asked.user_uploads(request, &root, &user).await,
+        Route::Bulk => asked.bulk(request).await,
         Route::LinkLogin { root } => asked.link_login(request, root).await,
         Route::LinkFiles { root, token } => asked.link_files(request, root, &token).await,
         Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
@@ -155,23 +157,51 @@ impl Asked<'_> {
         }
     }
 
+    async fn user_uploads(self, request: Request<Body>, root: &str, named: &str) -> Response<Body> {
+        match self.user(request.headers()).await {
+            Ok(user) if user.name.as_str().eq_ignore_ascii_case(named) => {
+                // A Destination names the user as the request does.
+                let files = root.replacen("/uploads/", "/files/", 1);
+                self.serve_user_at(Place::Uploads(root), request, files, &user).await
+            }
+            Ok(_other) => answers::not_found(),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    async fn bulk(self, request: Request<Body>) -> Response<Body> {
+        match self.user(request.headers()).await {
+            Ok(user) => {
+                let files = format!("{}/remote.php/webdav", self.app.prefix);
+                self.serve_user_at(Place::Bulk, request, files, &user).await
+            }
+            Err(refusal) => *refusal,
+        }
+    }
+
     async fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Box<Response<Body>>> {
         login(&self.app.services, &self.app.metrics, self.client, headers).await
     }
 
     async fn serve_user(self, request: Request<Body>, root: String, user: &User) -> Response<Body> {
+        self.serve_user_at(Place::Files, request, root, user).await
+    }
+
+    async fn serve_user_at(self, place: Place<'_>, request: Request<Body>, root: String, user: &User) -> Response<Body> {
         let view = self.app.services.forest().user_view(user, self.via.clone());
         let prefix = &self.app.prefix;
         let named = |root: &str| format!("{prefix}{root}/{}", user.name);
         let aliases =
             vec![format!("{prefix}/remote.php/webdav"), format!("{prefix}/webdav"), named("/remote.php/dav/files"), named("/dav/files")];
-        self.serve(request, self.root(root, aliases), view).await
+        self.serve(place, request, self.root(root, aliases), view).await
     }
 
     fn root(&self, prefix: String, aliases: Vec<String>) -> dav::Root {
         let aliases = aliases.into_iter().filter(|alias| *alias != prefix).collect();
         let hosts = self.app.services.options().own_hosts.clone();
-        dav::Root { prefix, aliases, hosts, single_file: false, name: None, clock: self.app.services.clock().clone() }
+        let services = &self.app.services;
+        let (clock, uploads) = (services.clock().clone(), Some(services.uploads().clone()));
+        dav::Root { aliases, hosts, clock, uploads, upload_max: self.app.upload_max, ..dav::Root::new(prefix) }
     }
 
     async fn serve_link(self, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
@@ -180,7 +210,7 @@ impl Asked<'_> {
         let aliases = vec![named("/public.php/dav/files"), named("/remote.php/dav/public-files"), named("/dav/public-files")];
         let single_file = link.kind == Kind::File;
         let root = dav::Root { single_file, name: Some(link.name.clone()), ..self.root(root, aliases) };
-        self.serve(request, root, self.link_view(link)).await
+        self.serve(Place::Files, request, root, self.link_view(link)).await
     }
 
     /// `/public.php/webdav`: the token is the name. Unknown and wrong are both 401, as clients of this root expect.
@@ -225,9 +255,9 @@ impl Asked<'_> {
         }
     }
 
-    async fn serve(&self, request: Request<Body>, root: dav::Root, view: crate::domain::Result<View>) -> Response<Body> {
+    async fn serve(&self, place: Place<'_>, request: Request<Body>, root: dav::Root, view: crate::domain::Result<View>) -> Response<Body> {
         match view {
-            Ok(view) => dav::handle(spelt(request, &self.app.prefix), view, root).await,
+            Ok(view) => dav::handle_at(place, spelt(request, &self.app.prefix), view, root).await,
             // A fault of ours must never look like absence or a wrong password.
             Err(error) => {
                 tracing::error!(%error, "a tree could not be opened");

@@ -21,6 +21,15 @@ pub(super) enum Route {
         /// The user.
         user: String,
     },
+    /// The unfinished uploads of a named user: `/remote.php/dav/uploads/USER`, `/dav/uploads/USER`.
+    UserUploads {
+        /// The root, as it stands in the URL.
+        root: String,
+        /// The user.
+        user: String,
+    },
+    /// Many small files at once, into the tree of whoever logs in: `/remote.php/dav/bulk`, `/dav/bulk`.
+    Bulk,
     /// A link whose token is the user name: `/public.php/webdav`.
     LinkLogin {
         /// The root, as it stands in the URL.
@@ -65,6 +74,7 @@ pub(super) enum Page {
 
 /// The roots with a name below them, and how they are spelt.
 const USER_FILES: &[&str] = &["/remote.php/dav/files/", "/dav/files/"];
+const USER_UPLOADS: &[&str] = &["/remote.php/dav/uploads/", "/dav/uploads/"];
 const LINK_FILES: &[&str] = &["/public.php/dav/files/", "/remote.php/dav/public-files/", "/dav/public-files/"];
 const HOMES: &[&str] = &["/remote.php/webdav", "/webdav"];
 const PAGES: &[&str] = &["/s/", "/index.php/s/"];
@@ -85,6 +95,11 @@ impl Route {
                 return Route::UserFiles { root: spelt(&format!("{root}{segment}")), user };
             }
         }
+        for root in USER_UPLOADS {
+            if let Some((segment, user)) = named(inner, root) {
+                return Route::UserUploads { root: spelt(&format!("{root}{segment}")), user };
+            }
+        }
         for root in LINK_FILES {
             if let Some((segment, token)) = named(inner, root) {
                 return Route::LinkFiles { root: spelt(&format!("{root}{segment}")), token };
@@ -100,6 +115,7 @@ impl Route {
             "/healthz" => Route::Healthz,
             "/readyz" => Route::Readyz,
             "/metrics" => Route::Metrics,
+            "/remote.php/dav/bulk" | "/dav/bulk" => Route::Bulk,
             _ => Route::Unknown,
         }
     }
@@ -110,6 +126,8 @@ impl Route {
             Route::Root => "root",
             Route::Home { .. } => "home",
             Route::UserFiles { .. } => "user-files",
+            Route::UserUploads { .. } => "user-uploads",
+            Route::Bulk => "bulk",
             Route::LinkLogin { .. } => "link-login",
             Route::LinkFiles { .. } => "link-files",
             Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
@@ -172,6 +190,9 @@ mod tests {
         check("/dav/files/anna/a", Route::UserFiles { root: text("/dav/files/anna"), user: text("anna") });
         check("/remote.php/dav/files/anna%40x", Route::UserFiles { root: text("/remote.php/dav/files/anna%40x"), user: text("anna@x") });
         check("/remote.php/dav/files/", Route::Unknown);
+        check("/dav/uploads/anna/1/.file", Route::UserUploads { root: text("/dav/uploads/anna"), user: text("anna") });
+        check("/remote.php/dav/uploads/anna", Route::UserUploads { root: text("/remote.php/dav/uploads/anna"), user: text("anna") });
+        check("/remote.php/dav/bulk", Route::Bulk);
         check("/public.php/webdav/", Route::LinkLogin { root: text("/public.php/webdav") });
         for root in LINK_FILES {
             check(&format!("{root}TOK/a"), Route::LinkFiles { root: format!("{root}TOK"), token: text("TOK") });

@@ -60,6 +60,8 @@ impl Web {
             Route::Metrics => "/metrics",
             Route::Home { .. }
             | Route::UserFiles { .. }
+            | Route::UserUploads { .. }
+            | Route::Bulk
             | Route::LinkLogin { .. }
             | Route::LinkFiles { .. }
             | Route::LinkPage { .. }

@@ -32,3 +32,5 @@ mod server_http;
 mod server_links;
 mod server_mounts;
 mod support;
+mod uploads;
+mod uploads_attacks;

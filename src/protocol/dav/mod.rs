@@ -26,6 +26,7 @@ mod render;
 mod report;
 mod request;
 mod transfer;
+mod uploads;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -38,8 +39,28 @@ use crate::protocol::dav::request::{Call, Holding, Payload};
 use crate::tree::View;
 use crate::wire::Body;
 
-/// Answers one request. It never fails: errors are rendered.
+/// What of a tree a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'root> {
+    /// Its nodes.
+    Files,
+    /// Its unfinished uploads; with their root as it stands in the URL, without a slash at its end.
+    Uploads(&'root str),
+    /// Many small files at once.
+    Bulk,
+}
+
+/// Answers one request about the nodes of a tree. It never fails: errors are rendered.
 pub async fn handle<B>(request: Request<B>, view: View, root: Root) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    handle_at(Place::Files, request, view, root).await
+}
+
+/// Answers one request about a tree. It never fails: errors are rendered.
+pub async fn handle_at<B>(place: Place<'_>, request: Request<B>, view: View, root: Root) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -47,10 +68,25 @@ where
     let (parts, body) = request.into_parts();
     let multiplexed = parts.version == http::Version::HTTP_2;
     let payload = Payload::new(body, &parts.headers);
-    let (call, judged) = Call::new(parts, view, root);
-    let answer = match judged {
-        Ok(()) => dispatch(&call, &payload).await,
-        Err(problem) => Err(problem),
+    let (call, answer) = match place {
+        Place::Files => {
+            let (call, judged) = Call::new(parts, view, root);
+            let answer = match judged {
+                Ok(()) => dispatch(&call, &payload).await,
+                Err(problem) => Err(problem),
+            };
+            (call, answer)
+        }
+        Place::Uploads(prefix) => {
+            let call = Call::beside(parts, view, root);
+            let answer = Box::pin(uploads::dispatch(&call, &payload, prefix)).await;
+            (call, answer)
+        }
+        Place::Bulk => {
+            let call = Call::beside(parts, view, root);
+            let answer = Box::pin(uploads::bulk(&call, &payload)).await;
+            (call, answer)
+        }
     };
     if !payload.is_empty() {
         payload.drain().await;

@@ -144,15 +144,21 @@ impl Problem {
         self
     }
 
-    /// The answer.
-    pub(super) fn into_response(self, call: &Call) -> Response<Body> {
+    /// What may be told of it in a line; what may not is logged.
+    pub(super) fn told(&self, call: &Call) -> &str {
         if let Some(text) = &self.internal {
             tracing::error!(error = %text, http.method = %call.method, "a WebDAV request failed");
         }
+        &self.message
+    }
+
+    /// The answer.
+    pub(super) fn into_response(self, call: &Call) -> Response<Body> {
+        let message = self.told(call);
         let mut writer = Writer::with_capacity(512);
         writer.markup("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<d:error xmlns:d=\"DAV:\" xmlns:s=\"http://sabredav.org/ns\">");
         writer.leaf("<s:exception>", self.exception, "</s:exception>");
-        writer.leaf("<s:message>", &self.message, "</s:message>");
+        writer.leaf("<s:message>", message, "</s:message>");
         if let Some(condition) = &self.condition {
             write_condition(&mut writer, condition, call);
         }

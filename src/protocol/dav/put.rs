@@ -3,16 +3,19 @@
 use http::header::{CONTENT_RANGE, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::domain::{Checksum, Error, Expect, PutRequest, Timestamp, TreePath, Write};
+use crate::domain::{Checksum, Error, Expect, Node, PutRequest, Timestamp, TreePath, Write};
 use crate::protocol::dav::conditions;
 use crate::protocol::dav::problem::{Problem, Result};
 use crate::protocol::dav::request::{Call, Payload, empty};
-use crate::protocol::dav::{last_modified, node_headers};
+use crate::protocol::dav::{last_modified, node_headers, uploads};
 use crate::wire::Body;
 
 /// Writes a file, whole or not at all.
 pub(super) async fn put(call: &Call, payload: &Payload) -> Result<Response<Body>> {
     refuse_partial(call)?;
+    if call.headers.contains_key("oc-chunked") {
+        return Box::pin(uploads::put_numbered(call, payload)).await;
+    }
     let modified = modified(call)?;
     let checksum = checksum(call)?;
     let length = length(call, payload)?;
@@ -22,25 +25,26 @@ pub(super) async fn put(call: &Call, payload: &Payload) -> Result<Response<Body>
         make_parents(call, &request.write).await?;
     }
     let (created, entry) = Box::pin(call.view.put(&call.path, request, payload.stream())).await?;
+    Ok(stored(call, created, &entry.node, modified))
+}
+
+/// The answer to a file that was written: 201 on a free name, 204 on one that was taken.
+pub(super) fn stored(call: &Call, created: bool, node: &Node, modified: Option<Timestamp>) -> Response<Body> {
     let mut response = Response::new(empty());
     *response.status_mut() = if created { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
     let headers = response.headers_mut();
-    node_headers(headers, call, &entry.node);
-    last_modified(headers, &entry.node);
+    node_headers(headers, call, node);
+    last_modified(headers, node);
     if modified.is_some() {
         headers.insert("x-oc-mtime", HeaderValue::from_static("accepted"));
     }
-    Ok(response)
+    response
 }
 
 fn refuse_partial(call: &Call) -> Result<()> {
     // RFC 9110 14.5: a server that does not write parts must say so, lest the part replace the whole.
     if call.headers.contains_key(CONTENT_RANGE) {
         return Err(Problem::bad_request("PUT writes whole files; Content-Range is not offered"));
-    }
-    // Chunks of the first kind would be left behind as files of their own (`protocol/nextcloud.md` 3.3).
-    if call.headers.contains_key("oc-chunked") {
-        return Err(Problem::not_implemented("Chunked uploads of version 1 are not offered"));
     }
     if call.slash && !call.path.is_root() {
         return Err(Problem::method_not_allowed("A URL that ends with a slash is a collection"));
@@ -59,8 +63,12 @@ pub(super) fn modified(call: &Call) -> Result<Option<Timestamp>> {
 }
 
 /// `OC-Checksum`, where we know the kind; others are the client's own business.
-fn checksum(call: &Call) -> Result<Option<Checksum>> {
-    let Some(text) = call.named("oc-checksum") else { return Ok(None) };
+pub(super) fn checksum(call: &Call) -> Result<Option<Checksum>> {
+    call.named("oc-checksum").map_or(Ok(None), known_checksum)
+}
+
+/// The first checksum in a list whose kind we know.
+pub(super) fn known_checksum(text: &str) -> Result<Option<Checksum>> {
     for item in text.split_ascii_whitespace() {
         let kind = item.split(':').next().unwrap_or_default().to_ascii_uppercase();
         if ["SHA1", "MD5", "SHA256", "ADLER32"].contains(&kind.as_str()) {
@@ -85,7 +93,7 @@ fn length(call: &Call, payload: &Payload) -> Result<Option<u64>> {
     Ok(None)
 }
 
-async fn make_parents(call: &Call, write: &Write) -> Result<()> {
+pub(super) async fn make_parents(call: &Call, write: &Write) -> Result<()> {
     let mut missing: Vec<TreePath> = Vec::new();
     let mut parent = call.path.parent();
     while let Some(path) = parent.filter(|path| !path.is_root()) {

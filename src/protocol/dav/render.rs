@@ -33,6 +33,11 @@ pub(super) struct Shown<'node> {
     pub(super) access: Access,
 }
 
+/// What `oc:permissions` says of a node.
+pub(super) fn letters(node: &Node, access: &Access) -> Letters {
+    Letters { granted: access.granted, kind: node.kind, shared: access.shared, mount_root: access.mount_root }
+}
+
 /// Writes responses one after the other.
 pub(super) struct Renderer {
     pub(super) out: Writer,
@@ -299,12 +304,7 @@ impl Renderer {
     }
 
     fn permissions(&mut self, shown: &Shown<'_>) {
-        let letters = Letters {
-            granted: shown.access.granted,
-            kind: shown.node.kind,
-            shared: shown.access.shared,
-            mount_root: shown.access.mount_root,
-        };
+        let letters = letters(shown.node, &shown.access);
         self.out.markup("<oc:permissions>");
         match &self.letters {
             Some((kept, text)) if *kept == letters => self.out.text(text),

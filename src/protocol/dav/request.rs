@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use crate::domain::{Clock, TreePath};
 use crate::limits::{DRAIN_BYTES_MAX, DRAIN_HTTP2_BYTES_MAX, DRAIN_TIME_MAX};
 use crate::protocol::dav::problem::{Problem, Result};
+use crate::service::uploads::Uploads;
 use crate::tree::View;
 use crate::wire::{Body, Incoming, href};
 
@@ -33,12 +34,25 @@ pub struct Root {
     pub name: Option<String>,
     /// Where `now` comes from.
     pub clock: Clock,
+    /// Uploads in chunks, where they are offered.
+    pub uploads: Option<Uploads>,
+    /// Bytes of the largest file that may be uploaded.
+    pub upload_max: Option<u64>,
 }
 
 impl Root {
     /// A root at `prefix`, on the machine's clock.
     pub fn new(prefix: impl Into<String>) -> Root {
-        Root { prefix: prefix.into(), aliases: Vec::new(), hosts: Vec::new(), single_file: false, name: None, clock: Clock::System }
+        Root {
+            prefix: prefix.into(),
+            aliases: Vec::new(),
+            hosts: Vec::new(),
+            single_file: false,
+            name: None,
+            clock: Clock::System,
+            uploads: None,
+            upload_max: None,
+        }
     }
 
     /// The encoded path below this root or one of its aliases.
@@ -49,6 +63,7 @@ impl Root {
 }
 
 /// A request without its body.
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
@@ -91,6 +106,16 @@ impl Call {
             authority,
         };
         (call, judged)
+    }
+
+    /// A request to something beside the tree, such as its uploads: `path` is the root until somebody knows better.
+    pub(super) fn beside(parts: http::request::Parts, view: View, root: Root) -> Call {
+        Call::new(parts, view, root).0
+    }
+
+    /// The same headers about a file of the tree that is to be written: conditions are judged as those of a PUT to it.
+    pub(super) fn writing(&self, path: TreePath) -> Call {
+        Call { path, method: Method::PUT, slash: false, ..self.clone() }
     }
 
     /// The value of a header, where it is text.
