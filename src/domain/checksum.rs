@@ -51,14 +51,20 @@ impl Checksum {
     }
 }
 
-impl fmt::Display for Checksum {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.algorithm {
+impl Algorithm {
+    /// Its name in `OC-Checksum`.
+    pub fn name(self) -> &'static str {
+        match self {
             Algorithm::Sha1 => "SHA1",
             Algorithm::Md5 => "MD5",
             Algorithm::Sha256 => "SHA256",
             Algorithm::Adler32 => "ADLER32",
-        };
-        write!(formatter, "{name}:{}", self.hex)
+        }
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.algorithm.name(), self.hex)
     }
 }

@@ -192,10 +192,7 @@ impl Renderer {
             Live::FileId => self.count("<oc:fileid>", node.id.0, "</oc:fileid>"),
             Live::Permissions => self.permissions(shown),
             Live::Size => self.count("<oc:size>", node.size, "</oc:size>"),
-            Live::Checksums => {
-                let checksum = node.checksum.as_ref().map(ToString::to_string).unwrap_or_default();
-                self.out.leaf("<oc:checksums><oc:checksum>", &checksum, "</oc:checksum></oc:checksums>");
-            }
+            Live::Checksums => self.checksum(node),
             Live::OwnerId => {
                 let remote = self.view.remote_owner(access);
                 let owner = remote.as_deref().unwrap_or(&self.view.owner().id);
@@ -265,8 +262,18 @@ impl Renderer {
             self.out.markup("0");
         }
         self.out.number(node.id.0);
-        self.out.text(self.view.instance_id());
+        self.out.plain(self.view.instance_id().as_bytes());
         self.out.markup("</oc:id>");
+    }
+
+    fn checksum(&mut self, node: &Node) {
+        self.out.markup("<oc:checksums><oc:checksum>");
+        if let Some(checksum) = &node.checksum {
+            self.out.markup(checksum.algorithm.name());
+            self.out.markup(":");
+            self.out.plain(checksum.hex.as_bytes());
+        }
+        self.out.markup("</oc:checksum></oc:checksums>");
     }
 
     fn count(&mut self, open: &'static str, number: u64, close: &'static str) {

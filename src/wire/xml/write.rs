@@ -146,10 +146,23 @@ impl Writer {
 }
 
 /// Escapes a text. Characters that XML 1.0 cannot carry at all become U+FFFD: names of files may hold them.
+/// Bytes that cannot stand as they are, or may begin something that cannot. A table, since a listing asks for every byte of every name.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut rest: &mut [bool] = &mut special;
+    let mut byte = 0_u8;
+    while let Some((slot, more)) = rest.split_first_mut() {
+        *slot = matches!(byte, b'<' | b'>' | b'&' | b'"' | 0..=31 | 0xef);
+        byte = byte.wrapping_add(1);
+        rest = more;
+    }
+    special
+};
+
 fn escape(out: &mut Vec<u8>, text: &str, attribute: bool) {
     let mut rest = text.as_bytes();
     loop {
-        let special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | b'"' | 0..=31 | 0xef);
+        let special = |byte: &u8| SPECIAL.get(usize::from(*byte)) == Some(&true);
         let Some(at) = rest.iter().position(special) else {
             out.extend_from_slice(rest);
             return;
