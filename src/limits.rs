@@ -48,6 +48,8 @@ pub const DISK_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 pub const COMMIT_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// Most directories that are watched for edits from outside.
 pub const WATCHES_MAX: usize = 4096;
+/// Most old versions of one file that outlast a sweep.
+pub const FILE_VERSIONS_MAX: usize = 500;
 /// Most locks of one space.
 pub const SPACE_LOCKS_MAX: usize = 10_000;
 /// Most locks on one node (shared ones).

@@ -40,6 +40,10 @@ pub const KEYS: &[Key] = &[
     ),
     key("cache_size", "8MiB", "memory for the cache of the store"),
     key("upload_max", "", "largest upload; no limit if not given"),
+    key("trash_max_age", "30d", "how long deleted files stay in the trash; 0 switches the trash off"),
+    key("trash_max_share", "50", "how much they may take, in percent of the quota or of the free disk; 0 switches the trash off"),
+    key("versions_max_age", "90d", "how long old versions of files are kept; 0 switches them off"),
+    key("versions_max_share", "50", "how much they may take, in percent of the quota or of the free disk; 0 switches them off"),
     key("connections_max", "4096", "most connections at once"),
 ];
 

@@ -70,7 +70,17 @@ impl Layers {
         let table: toml::Table = text
             .parse()
             .map_err(|error: toml::de::Error| Error::Syntax { file: file.to_owned(), message: error.to_string().trim().to_owned() })?;
-        for (name, value) in table {
+        // `[trash]` with `max_age` in it is `trash_max_age`, which is what variables and flags can be called.
+        let flat = table.into_iter().flat_map(|(name, value)| match &value {
+            toml::Value::Table(inner) => inner.iter().map(|(rest, value)| (format!("{name}_{rest}"), value.clone())).collect(),
+            toml::Value::String(_)
+            | toml::Value::Integer(_)
+            | toml::Value::Float(_)
+            | toml::Value::Boolean(_)
+            | toml::Value::Datetime(_)
+            | toml::Value::Array(_) => vec![(name, value)],
+        });
+        for (name, value) in flat {
             let key = known(&name, &file.display().to_string())?;
             let values =
                 toml_values(key, &value).map_err(|problem| Error::Value { key: key.name, place: file.display().to_string(), problem })?;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::domain::Keep;
 use crate::remote::Timeouts;
 
 pub use address::{Listen, Network, PublicUrl};
@@ -118,6 +119,10 @@ pub struct Config {
     pub cache_size: u64,
     /// Largest upload, in bytes; none is unlimited.
     pub upload_max: Option<u64>,
+    /// What of the deleted is kept.
+    pub trash: Keep,
+    /// What of the overwritten is kept.
+    pub versions: Keep,
     /// Most connections at once.
     pub connections_max: usize,
     /// How long other servers may take. No key sets it; tests cannot wait as long as users must.
@@ -140,6 +145,8 @@ impl Config {
             durability: Durability::PowerCut,
             cache_size: 8 << 20,
             upload_max: None,
+            trash: Keep::TRASH,
+            versions: Keep::VERSIONS,
             connections_max: 4096,
             remote_timeouts: Timeouts::default(),
         }
@@ -166,6 +173,14 @@ impl Config {
             durability: layers.one("durability", durability)?.unwrap_or(Durability::PowerCut),
             cache_size: layers.one("cache_size", bytes)?.unwrap_or(8 << 20),
             upload_max: layers.one("upload_max", bytes)?,
+            trash: Keep {
+                max_age: layers.one("trash_max_age", age)?.unwrap_or(Keep::TRASH.max_age),
+                max_share: layers.one("trash_max_share", percent)?.unwrap_or(Keep::TRASH.max_share),
+            },
+            versions: Keep {
+                max_age: layers.one("versions_max_age", age)?.unwrap_or(Keep::VERSIONS.max_age),
+                max_share: layers.one("versions_max_share", percent)?.unwrap_or(Keep::VERSIONS.max_share),
+            },
             connections_max: layers.one("connections_max", count)?.unwrap_or(4096),
             remote_timeouts: Timeouts::default(),
         })
@@ -216,6 +231,14 @@ fn durability(text: &str) -> Result<Durability, String> {
 
 fn bytes(text: &str) -> Result<u64, String> {
     crate::domain::parse_bytes(text).ok_or_else(|| "is a size such as `8MiB`".to_owned())
+}
+
+fn age(text: &str) -> Result<i64, String> {
+    crate::domain::parse_age(text).ok_or_else(|| "is an age such as `30d` or `12h`, or 0".to_owned())
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    text.parse().ok().filter(|percent| *percent <= 100).ok_or_else(|| "is a number of percent, 0 to 100".to_owned())
 }
 
 fn count(text: &str) -> Result<usize, String> {

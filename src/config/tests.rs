@@ -51,7 +51,17 @@ fn the_defaults_are_what_tests_and_demo_use() {
     let config = Config::from_layers(&Layers::defaults()).unwrap();
     let plain = Config::for_data("davroot");
     assert_eq!((config.data, config.umask, config.cache_size), (plain.data, plain.umask, plain.cache_size));
+    assert_eq!((config.trash, config.versions), (plain.trash, plain.versions));
     assert_eq!((config.durability, config.log_format, config.connections_max), (plain.durability, plain.log_format, plain.connections_max));
+}
+
+#[test]
+fn tables_are_parts_of_names() {
+    let text = "[trash]\nmax_age = \"7d\"\nmax_share = 10\n[versions]\nmax_age = 0";
+    let config = Config::from_layers(&layers(text).unwrap()).unwrap();
+    assert_eq!(config.trash, Keep { max_age: 7 * 24 * 3600, max_share: 10 });
+    assert!(!config.versions.is_on());
+    refused("[trash]\nage = 1", "unknown key `trash_age`");
 }
 
 #[test]
@@ -64,6 +74,8 @@ fn bad_values_say_what_they_should_be() {
     refused("trusted_proxies = [\"10.0.0.0/33\"]", "network");
     refused("cache_size = \"lots\"", "size");
     refused("listen = \"unix:socket\"", "absolute");
+    refused("trash_max_age = \"30\"", "an age such as");
+    refused("versions_max_share = \"101\"", "0 to 100");
     refused("listen", "not valid TOML");
 }
 

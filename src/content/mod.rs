@@ -111,7 +111,7 @@ impl Files {
         let own = davroot.join(path::OWN);
         // What is in there is nobody's business but the server's.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&own)?;
-        for folder in [path::STAGING, path::PURGE, path::REMOVED, path::UPLOADS] {
+        for folder in [path::STAGING, path::PURGE, path::REMOVED, path::UPLOADS, path::TRASH, path::VERSIONS] {
             std::fs::create_dir_all(own.join(folder))?;
         }
         let root = rustix::fs::open(davroot, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -189,15 +189,17 @@ impl Files {
         Ok(rustix::fs::renameat(&from_folder, from_name, &to_folder, to_name)?)
     }
 
-    /// Exchanges two names at once. Where the file system cannot, `to` is moved to the purge folder first.
+    /// Exchanges two names at once. Where the file system cannot, `to` is moved aside first.
     pub fn exchange(&self, from: &DiskPath, to: &DiskPath) -> io::Result<()> {
         let (from_folder, from_name) = self.parent(from)?;
         let (to_folder, to_name) = self.parent(to)?;
         match rustix::fs::renameat_with(&from_folder, from_name, &to_folder, to_name, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                self.rename(to, &self.purge_path())?;
-                self.rename(from, to)
+                let aside = self.purge_path();
+                self.rename(to, &aside)?;
+                self.rename(from, to)?;
+                self.rename(&aside, from)
             }
             // The fallback above was interrupted between its halves.
             Err(Errno::NOENT) if stat_at(&to_folder, to_name)?.is_none() => self.rename(from, to),
@@ -257,7 +259,8 @@ impl Files {
         remove_any(&self.absolute(path))
     }
 
-    fn unique(&self) -> String {
+    /// A name that nothing had before, in any run.
+    pub fn unique(&self) -> String {
         format!("{:x}-{:x}", self.inner.start, self.inner.sequence.fetch_add(1, Ordering::Relaxed))
     }
 

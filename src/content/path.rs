@@ -8,6 +8,8 @@ pub(super) const STAGING: &str = "staging";
 pub(super) const PURGE: &str = "trash-purge";
 pub(super) const REMOVED: &str = "removed";
 pub(super) const UPLOADS: &str = "uploads";
+pub(super) const TRASH: &str = "trash";
+pub(super) const VERSIONS: &str = "versions";
 
 /// A path below davroot: names joined by `/`; none of them is `..`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,6 +41,16 @@ impl DiskPath {
         DiskPath([OWN, folder, name].join("/"))
     }
 
+    /// What keeps the deleted files and folders of a space.
+    pub fn trash(space: SpaceId) -> DiskPath {
+        DiskPath::own(TRASH, &space.0.to_string())
+    }
+
+    /// What keeps the old versions of the files of a space.
+    pub fn versions(space: SpaceId) -> DiskPath {
+        DiskPath::own(VERSIONS, &space.0.to_string())
+    }
+
     /// A path as a placement keeps it; none if it was not made by this type.
     pub fn stored(text: &str) -> Option<DiskPath> {
         let fits = text.split('/').all(|name| !name.is_empty() && name != "." && name != ".." && !name.contains('\0'));
@@ -68,6 +80,12 @@ impl DiskPath {
     /// Whether this lies in the staging folder.
     pub fn is_staged(&self) -> bool {
         self.folder().as_str() == [OWN, STAGING].join("/")
+    }
+
+    /// Whether this lies in a folder whose names matter after a crash: everywhere but where things are on their way in or out.
+    pub fn is_kept(&self) -> bool {
+        let folder = self.folder();
+        ![STAGING, PURGE].iter().any(|own| folder.as_str() == [OWN, own].join("/"))
     }
 
     /// The text.

@@ -13,6 +13,10 @@ pub struct NodeId(pub u64);
 impl NodeId {
     /// The root of every space.
     pub const ROOT: NodeId = NodeId(1);
+    /// What holds the deleted nodes of a space: a root of its own, so that nothing below it has a path in the home.
+    pub const TRASH: NodeId = NodeId(2);
+    /// A root without members, whose size is that of all old versions of a space.
+    pub const VERSIONS: NodeId = NodeId(3);
 }
 
 /// The number of a space: one home.

@@ -6,7 +6,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::NodeId;
+use crate::domain::{NodeId, Principal};
 use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_SEGMENTS_MAX};
 
 /// Why a text is not a name or a path.
@@ -266,12 +266,14 @@ pub struct At {
     pub base: NodeId,
     /// The path below it.
     pub path: TreePath,
+    /// Who asks: what is deleted or overwritten is kept with the name of who did it.
+    pub by: Principal,
 }
 
 impl At {
-    /// A path below the root of a space.
+    /// A path below the root of a space, asked for by nobody in particular.
     pub fn home(path: TreePath) -> At {
-        At { base: NodeId::ROOT, path }
+        At { base: NodeId::ROOT, path, by: Principal::Anonymous }
     }
 }
 

@@ -105,6 +105,7 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::UserFiles { root, user } => asked.user_files(request, root, &user).await,
         Route::UserUploads { root, user } => asked.user_uploads(request, &root, &user).await,
         Route::Bulk => asked.bulk(request).await,
+        Route::Kept { root, user, tree } => asked.kept(request, root, user.as_deref(), tree).await,
         Route::LinkLogin { root } => asked.link_login(request, root).await,
         Route::LinkFiles { root, token } => asked.link_files(request, root, &token).await,
         Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
@@ -179,6 +180,37 @@ impl Asked<'_> {
         }
     }
 
+    /// Trash and versions, of whoever logs in alone: another name is not there (attack D11).
+    async fn kept(self, request: Request<Body>, root: String, named: Option<&str>, tree: dav::Tree) -> Response<Body> {
+        let user = match self.user(request.headers()).await {
+            Ok(user) if named.is_none_or(|named| user.name.as_str().eq_ignore_ascii_case(named)) => user,
+            Ok(_other) => return answers::not_found(),
+            Err(refusal) => return *refusal,
+        };
+        let prefix = &self.app.prefix;
+        let aliases = tree.roots().map(|root| match named {
+            Some(_) => format!("{prefix}{root}/{}", user.name),
+            None => format!("{prefix}{root}"),
+        });
+        let places = dav::Kept { tree, own: self.root(root, aliases.to_vec()), home: self.home_root(&user) };
+        match self.app.services.forest().user_view(&user, self.via.clone()) {
+            Ok(view) => dav::handle_kept(spelt(request, prefix), view, self.app.services.sharing(), places).await,
+            Err(error) => {
+                tracing::error!(%error, "a tree could not be opened");
+                answers::unavailable(Duration::from_secs(30))
+            }
+        }
+    }
+
+    /// The home of a user under all its roots.
+    fn home_root(&self, user: &User) -> dav::Root {
+        let prefix = &self.app.prefix;
+        let named = |root: &str| format!("{prefix}{root}/{}", user.name);
+        let aliases =
+            vec![format!("{prefix}/remote.php/webdav"), format!("{prefix}/webdav"), named("/remote.php/dav/files"), named("/dav/files")];
+        self.root(named("/remote.php/dav/files"), aliases)
+    }
+
     async fn user(&self, headers: &HeaderMap) -> Result<Arc<User>, Box<Response<Body>>> {
         login(&self.app.services, &self.app.metrics, self.client, headers).await
     }
@@ -189,10 +221,8 @@ impl Asked<'_> {
 
     async fn serve_user_at(self, place: Place<'_>, request: Request<Body>, root: String, user: &User) -> Response<Body> {
         let view = self.app.services.forest().user_view(user, self.via.clone());
-        let prefix = &self.app.prefix;
-        let named = |root: &str| format!("{prefix}{root}/{}", user.name);
-        let aliases =
-            vec![format!("{prefix}/remote.php/webdav"), format!("{prefix}/webdav"), named("/remote.php/dav/files"), named("/dav/files")];
+        let home = self.home_root(user);
+        let aliases = std::iter::once(home.prefix).chain(home.aliases).collect();
         self.serve(place, request, self.root(root, aliases), view).await
     }
 

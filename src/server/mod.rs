@@ -175,6 +175,8 @@ pub fn service_options(config: &Config, base_url: &str, addresses: &[Listen]) ->
         config_file: None,
         own_hosts: bound.chain(public).chain(config.trusted_domains.iter().cloned()).collect(),
         remote_timeouts: config.remote_timeouts.clone(),
+        trash: config.trash,
+        versions: config.versions,
     }
 }
 
@@ -203,6 +205,7 @@ fn background(tasks: &Tasks, services: &Services) {
             tokio::time::sleep(SPACE_SWEEP_EVERY).await;
             sweeping.spaces().sweep().await;
             sweeping.uploads().sweep().await;
+            sweeping.forest().detach_orphans().await;
         }
     });
     let links = services.clone();

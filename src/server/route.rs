@@ -4,6 +4,8 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
+use crate::protocol::dav;
+
 /// Where a request goes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Route {
@@ -30,6 +32,15 @@ pub(super) enum Route {
     },
     /// Many small files at once, into the tree of whoever logs in: `/remote.php/dav/bulk`, `/dav/bulk`.
     Bulk,
+    /// What a home keeps of the deleted and the overwritten, in the words of ownCloud and of Nextcloud.
+    Kept {
+        /// The root, as it stands in the URL.
+        root: String,
+        /// The user, where the URL names one.
+        user: Option<String>,
+        /// Which of the trees.
+        tree: dav::Tree,
+    },
     /// A link whose token is the user name: `/public.php/webdav`.
     LinkLogin {
         /// The root, as it stands in the URL.
@@ -75,6 +86,15 @@ pub(super) enum Page {
 /// The roots with a name below them, and how they are spelt.
 const USER_FILES: &[&str] = &["/remote.php/dav/files/", "/dav/files/"];
 const USER_UPLOADS: &[&str] = &["/remote.php/dav/uploads/", "/dav/uploads/"];
+const KEPT: &[(&str, dav::Tree)] = &[
+    ("/remote.php/dav/trash-bin/", dav::Tree::OwnCloudTrash),
+    ("/dav/trash-bin/", dav::Tree::OwnCloudTrash),
+    ("/remote.php/dav/trashbin/", dav::Tree::NextcloudTrash),
+    ("/dav/trashbin/", dav::Tree::NextcloudTrash),
+    ("/remote.php/dav/versions/", dav::Tree::NextcloudVersions),
+    ("/dav/versions/", dav::Tree::NextcloudVersions),
+];
+const META: &[&str] = &["/remote.php/dav/meta", "/dav/meta"];
 const LINK_FILES: &[&str] = &["/public.php/dav/files/", "/remote.php/dav/public-files/", "/dav/public-files/"];
 const HOMES: &[&str] = &["/remote.php/webdav", "/webdav"];
 const PAGES: &[&str] = &["/s/", "/index.php/s/"];
@@ -99,6 +119,14 @@ impl Route {
             if let Some((segment, user)) = named(inner, root) {
                 return Route::UserUploads { root: spelt(&format!("{root}{segment}")), user };
             }
+        }
+        for (root, tree) in KEPT {
+            if let Some((segment, user)) = named(inner, root) {
+                return Route::Kept { root: spelt(&format!("{root}{segment}")), user: Some(user), tree: *tree };
+            }
+        }
+        if let Some(root) = META.iter().find(|root| below(inner, root).is_some()) {
+            return Route::Kept { root: spelt(root), user: None, tree: dav::Tree::Meta };
         }
         for root in LINK_FILES {
             if let Some((segment, token)) = named(inner, root) {
@@ -128,6 +156,7 @@ impl Route {
             Route::UserFiles { .. } => "user-files",
             Route::UserUploads { .. } => "user-uploads",
             Route::Bulk => "bulk",
+            Route::Kept { .. } => "kept",
             Route::LinkLogin { .. } => "link-login",
             Route::LinkFiles { .. } => "link-files",
             Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
@@ -193,6 +222,10 @@ mod tests {
         check("/dav/uploads/anna/1/.file", Route::UserUploads { root: text("/dav/uploads/anna"), user: text("anna") });
         check("/remote.php/dav/uploads/anna", Route::UserUploads { root: text("/remote.php/dav/uploads/anna"), user: text("anna") });
         check("/remote.php/dav/bulk", Route::Bulk);
+        let kept = |root: &str, user: Option<&str>, tree| Route::Kept { root: text(root), user: user.map(text), tree };
+        check("/dav/trash-bin/anna/7", kept("/dav/trash-bin/anna", Some("anna"), dav::Tree::OwnCloudTrash));
+        check("/remote.php/dav/trashbin/a/trash", kept("/remote.php/dav/trashbin/a", Some("a"), dav::Tree::NextcloudTrash));
+        check("/remote.php/dav/meta/7/v", kept("/remote.php/dav/meta", None, dav::Tree::Meta));
         check("/public.php/webdav/", Route::LinkLogin { root: text("/public.php/webdav") });
         for root in LINK_FILES {
             check(&format!("{root}TOK/a"), Route::LinkFiles { root: format!("{root}TOK"), token: text("TOK") });

@@ -62,6 +62,7 @@ impl Web {
             | Route::UserFiles { .. }
             | Route::UserUploads { .. }
             | Route::Bulk
+            | Route::Kept { .. }
             | Route::LinkLogin { .. }
             | Route::LinkFiles { .. }
             | Route::LinkPage { .. }

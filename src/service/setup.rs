@@ -15,7 +15,7 @@ use super::sharing::Sharing;
 use super::throttle::Throttle;
 use super::uploads::Uploads;
 use super::{Inner, Refusal, Services, random_password};
-use crate::domain::Clock;
+use crate::domain::{Clock, Keep};
 use crate::remote::Timeouts;
 use crate::space::{SpaceOptions, Spaces};
 use crate::store::{self, Durability, Store};
@@ -38,6 +38,10 @@ pub struct Options {
     pub own_hosts: Vec<String>,
     /// How long other servers may take.
     pub remote_timeouts: Timeouts,
+    /// What of the deleted is kept.
+    pub trash: Keep,
+    /// What of the overwritten is kept.
+    pub versions: Keep,
 }
 
 /// Why a data folder cannot be used; says what to do.
@@ -86,7 +90,8 @@ impl Services {
         let other = |error: Refusal| OpenError::Other(error.to_string());
         let vault =
             Vault::open(&state_folder(&options.data).join("keys/secret.key")).map_err(|error| OpenError::Other(error.to_string()))?;
-        let space_options = SpaceOptions { durability: options.durability, ..SpaceOptions::default() };
+        let (trash, versions) = (options.trash, options.versions);
+        let space_options = SpaceOptions { durability: options.durability, trash, versions, ..SpaceOptions::default() };
         let spaces = open_spaces(&store, &options.data, &clock, space_options).await?;
         let (remotes, mounts) = super::mounts::open_mounts(&store, &vault, &clock, &options).map_err(other)?;
         let fingerprint = store.epoch().to_string();

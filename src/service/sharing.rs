@@ -283,7 +283,20 @@ impl Sharing {
     /// # Errors
     /// Where a home cannot be read.
     pub async fn sweep(&self) -> Result<()> {
-        for link in self.all() {
+        self.sweep_links(self.all()).await
+    }
+
+    /// Removes the links of one home whose nodes are gone. Done before something comes back from the trash: a link dies with its node, and is
+    /// not revived with it.
+    ///
+    /// # Errors
+    /// Where the home cannot be read.
+    pub async fn sweep_home(&self, space: SpaceId) -> Result<()> {
+        self.sweep_links(self.all().into_iter().filter(|link| link.space == space).collect()).await
+    }
+
+    async fn sweep_links(&self, links: Vec<Arc<Link>>) -> Result<()> {
+        for link in links {
             let Some(space) = self.spaces.get(link.space) else { continue };
             if space.node(link.node).await?.is_none() {
                 self.remove(link.id).await?;

@@ -33,7 +33,8 @@ impl Space {
         Ok(Written { created: true, node })
     }
 
-    /// Deletes a file or a collection with all that is in it. Mounts that hung there are detached and returned.
+    /// Moves a file or a collection with all that is in it to the trash, or deletes it where the trash does not take it. Mounts that are
+    /// detached for good are returned.
     pub async fn delete(&self, at: &At, write: Write) -> Result<Vec<MountId>> {
         loop {
             let exclusive = match self.resolve(at).await? {
@@ -65,13 +66,18 @@ impl Space {
         self.check_write(&target, write)?;
         self.check_parent(&target, &write.tokens)?;
         self.check_below(row.id, &write.tokens)?;
-        let mounts = self.mounts_in(row);
         let mut changes = self.locks_gone(row.id)?;
-        changes.push(Change::Remove { place: target.place.clone(), keep_until: 0 });
+        let remove = Change::Remove { place: target.place.clone(), keep_until: 0 };
+        let (change, to, mounts) = match self.discard(&target)? {
+            // Mounts that hang there stay with it, and are mounted again when it comes back.
+            Some((change, to)) => (change, to, Vec::new()),
+            None => (remove, self.files.purge_path(), self.mounts_in(row)),
+        };
+        changes.push(change);
         let mut steps = Vec::new();
         if row.kind != Kind::Mount {
             let from = self.disk(&target.path).as_str().to_owned();
-            steps.push(Step::Move { from, to: self.files.purge_path().as_str().to_owned(), inode: row.stamp.inode });
+            steps.push(Step::Move { from, to: to.as_str().to_owned(), inode: row.stamp.inode });
         }
         self.carry_out(place::Write {
             checks: vec![target.check()],

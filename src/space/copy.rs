@@ -30,7 +30,7 @@ impl Space {
             Resolved::Missing { .. } => return Err(Error::NotFound),
         };
         let replaced = self.before_copy(from, to, &target).await?;
-        self.fits(node.size.saturating_sub(replaced))?;
+        self.make_fit(node.size.saturating_sub(replaced), node.size).await?;
         let copied = match node.kind {
             Kind::Collection => self.copy_tree(from, node.clone(), deep).await?,
             Kind::File | Kind::Mount => self.copy_single(from).await?,
@@ -122,7 +122,7 @@ impl Space {
             inner.extend(changes);
             for (name, modified, id, disk) in next {
                 folders.push((modified, disk.clone()));
-                waiting.push((At { base: below.base, path: below.path.join(&name) }, id, disk));
+                waiting.push((At { path: below.path.join(&name), ..below.clone() }, id, disk));
             }
         }
         let stat = self
@@ -206,9 +206,12 @@ impl Space {
         let mut steps = vec![Step::Move { from: from.clone(), to: at.clone(), inode }];
         if let Some(old) = &target.row {
             changes.extend(self.locks_handed_over(old.id, root.id)?);
-            if old.is_collection() || root.is_collection() {
-                let purge = self.files.purge_path().as_str().to_owned();
-                steps = vec![Step::Swap { from: from.clone(), to: at, inode }, Step::Move { from, to: purge, inode: old.stamp.inode }];
+            if let Some(replaced) = self.replaced(&target, (root.id, root.kind))? {
+                if !replaced.overwritten {
+                    let to = replaced.to.as_str().to_owned();
+                    steps = vec![Step::Swap { from: from.clone(), to: at, inode }, Step::Move { from, to, inode: replaced.inode }];
+                }
+                changes.extend(replaced.changes);
             }
         }
         changes.push(Change::Put { place: target.place.clone(), node: root });

@@ -188,7 +188,7 @@ impl Space {
         Ok(below)
     }
 
-    fn is_below(&self, node: NodeId, ancestor: NodeId) -> Result<bool> {
+    pub(super) fn is_below(&self, node: NodeId, ancestor: NodeId) -> Result<bool> {
         let mut at = node;
         while at != NodeId::ROOT {
             let Some(place) = self.place_now(at)? else {

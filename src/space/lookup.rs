@@ -177,7 +177,7 @@ impl Space {
 
     /// A node by its number; none if it is gone.
     pub async fn node(&self, node: NodeId) -> Result<Option<Node>> {
-        match self.resolve(&At { base: node, path: TreePath::root() }).await {
+        match self.resolve(&At { base: node, ..At::home(TreePath::root()) }).await {
             Ok(Resolved::Node(node) | Resolved::Mount { node, .. }) => Ok(Some(node)),
             Ok(Resolved::Missing { .. }) | Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),

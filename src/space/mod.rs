@@ -19,13 +19,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::content::{DiskPath, Files, Modes};
 use crate::domain::{
-    Clock, Error, Etag, FileStamp, Kind, MountId, Name, Node, NodeId, OfflineCause, Permissions, Quota, Result, SpaceId, TreePath, UserName,
+    Clock, Error, Etag, FileStamp, Keep, Kind, MountId, Name, Node, NodeId, OfflineCause, Permissions, Quota, Result, SpaceId, TreePath,
+    UserName,
 };
 use crate::store::{Change, Durability, NodeJob, Place, Store};
 
 mod change;
 mod copy;
 mod hash;
+mod keep;
 mod locks;
 mod lookup;
 mod mounts;
@@ -38,7 +40,9 @@ mod reconcile;
 mod rename;
 mod state;
 mod sweep;
+mod trash;
 mod uploads;
+mod versions;
 mod watch;
 
 pub use crate::content::OpenFile;
@@ -48,9 +52,11 @@ pub use place::Stop;
 pub use reconcile::ScanReport;
 pub use uploads::Chunk;
 
+pub use crate::store::{TrashRow, VersionRow};
+
 use names::NameLocks;
 use place::Settler;
-use state::State;
+use state::{Roots, State};
 use watch::Watcher;
 
 /// How spaces work.
@@ -62,13 +68,24 @@ pub struct SpaceOptions {
     pub modes: Modes,
     /// Most nodes of one space in memory.
     pub cached_nodes_max: usize,
+    /// What of the deleted is kept in the trash.
+    pub trash: Keep,
+    /// What of the overwritten is kept as old versions.
+    pub versions: Keep,
     /// For tests of crashes: writes end after this step as if the process had died.
     pub stop: Option<Stop>,
 }
 
 impl Default for SpaceOptions {
     fn default() -> SpaceOptions {
-        SpaceOptions { durability: Durability::PowerCut, modes: Modes::default(), cached_nodes_max: 500_000, stop: None }
+        SpaceOptions {
+            durability: Durability::PowerCut,
+            modes: Modes::default(),
+            cached_nodes_max: 500_000,
+            trash: Keep::TRASH,
+            versions: Keep::VERSIONS,
+            stop: None,
+        }
     }
 }
 
@@ -110,6 +127,8 @@ pub struct Space {
     watcher: Arc<Watcher>,
     sweep: Mutex<sweep::Progress>,
     uploads: uploads::Uploads,
+    /// Mounts whose mountpoints were purged, and whose records are still there.
+    orphans: Mutex<Vec<MountId>>,
     me: Weak<Space>,
 }
 
@@ -169,6 +188,11 @@ impl Spaces {
             Some(_) => files.rename(&gone.home, &target).map(|()| (!purge).then(|| files.absolute(&target)))?,
             None => None,
         };
+        for kept in [DiskPath::trash(space), DiskPath::versions(space)] {
+            if files.stat(&kept)?.is_some() {
+                files.rename(&kept, &files.purge_path())?;
+            }
+        }
         self.inner.store.drop_space(space)?;
         let uploads = DiskPath::uploads(space);
         if files.stat(&uploads)?.is_some() {
@@ -206,8 +230,9 @@ impl Space {
                 mount_places.insert(mount.id, place);
             }
         }
-        let state = State::new(root, inner.store.locks(id)?, mount_places);
         let uploads = uploads::Uploads::load(inner, id)?;
+        let (trash, versions) = hidden_roots(inner, id)?;
+        let state = State::new(Roots { home: root, trash, versions }, inner.store.locks(id)?, mount_places);
         let space = Arc::new_cyclic(|me: &Weak<Space>| Space {
             id,
             user,
@@ -225,6 +250,7 @@ impl Space {
             watcher: Arc::clone(&inner.watcher),
             sweep: Mutex::default(),
             uploads,
+            orphans: Mutex::default(),
             me: Weak::clone(me),
         });
         let observed = Weak::clone(&space.me);
@@ -319,6 +345,28 @@ fn new_root(inner: &Inner, space: SpaceId, home: &DiskPath) -> Result<Node> {
     let put = Change::Put { place: Place::root(), node };
     let committed = inner.store.commit_nodes(NodeJob::new(space, vec![put]))?;
     committed.nodes.into_iter().next().ok_or_else(|| Error::Internal("a root was not committed".to_owned()))
+}
+
+/// The rows and folders of trash and versions, made where they are not there yet.
+fn hidden_roots(inner: &Inner, space: SpaceId) -> Result<(Node, Node)> {
+    for folder in [DiskPath::trash(space), DiskPath::versions(space)] {
+        if inner.files.make_folder(&folder)? {
+            inner.files.sync_folder(&folder.folder())?;
+        }
+    }
+    let roots = [(NodeId::TRASH, Place::trash_root()), (NodeId::VERSIONS, Place::versions_root())];
+    let mut missing = Vec::new();
+    for (id, place) in &roots {
+        if inner.store.node(space, place)?.is_none() {
+            let node = node_of(*id, Kind::Collection, 0, FileStamp::default(), inner.clock.now());
+            missing.push(Change::Put { place: place.clone(), node });
+        }
+    }
+    if !missing.is_empty() {
+        inner.store.commit_nodes(NodeJob::new(space, missing))?;
+    }
+    let row = |place| inner.store.node(space, place)?.ok_or_else(|| Error::Internal("a root was not committed".to_owned()));
+    Ok((row(&Place::trash_root())?, row(&Place::versions_root())?))
 }
 
 /// It exists, but the disk does not show it now (DESIGN 1.2).

@@ -29,7 +29,7 @@ impl Space {
         for _ in 0..NAME_TRIES_MAX {
             let (node, children) = self.list(parent).await?;
             let name = free_name(wanted, |name| children.contains_key(name))?;
-            let at = At { base: node.id, path: TreePath::from(name.clone()) };
+            let at = At { base: node.id, path: TreePath::from(name.clone()), by: parent.by.clone() };
             let held = self.hold(&at, false).await?;
             let added = self.blocking(move |space| {
                 let added = space.add_mount_now(&at, mount);

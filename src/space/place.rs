@@ -118,6 +118,7 @@ impl Space {
         let sync = if staged.is_empty() { None } else { self.files.staging_folder() };
         let placement = (!steps.is_empty()).then(|| Placement { steps: steps.clone() });
         let space = self.id;
+        let keeps = changes.iter().any(|change| matches!(change, Change::Discard { .. } | Change::PutVersion(_)));
         let committed =
             self.store.commit_nodes(NodeJob { space, checks, changes, placement, done: Vec::new(), now: self.clock.now(), sync })?;
         staged.into_iter().for_each(Staged::committed);
@@ -141,8 +142,12 @@ impl Space {
                 stamps.push((place, stat.stamp));
             }
         }
-        let folders = folders.into_iter().map(|(_, path)| self.disk(&path)).collect();
+        let kept = steps.iter().flat_map(Step::paths).filter_map(DiskPath::stored).filter(DiskPath::is_kept).map(|path| path.folder());
+        let folders = folders.into_iter().map(|(_, path)| self.disk(&path)).chain(kept).collect();
         self.settler.settle(Settled { space, version: committed.version, stamps, folders });
+        if keeps && let Err(error) = self.keep_within() {
+            tracing::warn!(%error, user.id = %self.user, "trash and versions could not be brought below their bounds; the sweep does it");
+        }
         Ok(committed)
     }
 
@@ -151,8 +156,12 @@ impl Space {
         let _directories = self.lock_directories(folders);
         let look = |path: &TreePath| self.files.stat(&self.disk(path)).ok().flatten().map(|stat| stat.stamp);
         let before: Vec<Option<FileStamp>> = folders.iter().map(|(_, path)| look(path)).collect();
-        for step in steps {
-            do_step(&self.files, step)?;
+        for (done, step) in steps.iter().enumerate() {
+            match do_step(&self.files, step) {
+                // What was to be kept had been taken away by others before the exchange.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && done > 0 && is_from_staging(step) => {}
+                other => other?,
+            }
         }
         for ((id, path), before) in folders.iter().zip(before) {
             let after = look(path);
@@ -191,6 +200,11 @@ impl Space {
             self.state().distrust(*id);
         }
     }
+}
+
+fn is_from_staging(step: &Step) -> bool {
+    let [from, _] = step.paths();
+    DiskPath::stored(from).is_some_and(|from| from.is_staged())
 }
 
 fn stopped() -> Error {

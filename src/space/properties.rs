@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{At, Error, Kind, Node, NodeId, PropertyChange, PropertyName, Result, Timestamp, Write};
+use crate::domain::{At, Error, Kind, Node, NodeId, Principal, PropertyChange, PropertyName, Result, Timestamp, Write};
 use crate::limits::{NODE_PROPERTIES_MAX, PROPERTY_BYTES_MAX};
 use crate::space::Space;
 use crate::space::put::Target;
@@ -65,7 +65,15 @@ impl Space {
     fn root_target(&self) -> Target {
         let root = self.state().root.clone();
         let path = crate::domain::TreePath::root();
-        Target { place: Place::root(), path: path.clone(), folder: path.clone(), chain: Vec::new(), row: Some(root), base: path }
+        Target {
+            place: Place::root(),
+            path: path.clone(),
+            folder: path.clone(),
+            chain: Vec::new(),
+            row: Some(root),
+            base: path,
+            by: Principal::Anonymous,
+        }
     }
 
     /// Whether a node has properties after these changes, within the bound.

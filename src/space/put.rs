@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::content::{Staged, Stat};
-use crate::domain::{At, Checksum, Error, Expect, FileStamp, Kind, Node, NodeId, PutRequest, Result, TreePath, Write, Written};
+use crate::domain::{At, Checksum, Error, Expect, FileStamp, Kind, Node, NodeId, Principal, PutRequest, Result, TreePath, Write, Written};
 use crate::limits::PUT_COLLECTED_BYTES_MAX;
 use crate::space::hash::Hashing;
 use crate::space::lookup::Resolved;
@@ -29,6 +29,8 @@ pub(super) struct Target {
     pub(super) row: Option<Node>,
     /// The base of the request, from the root of the space: paths of locks are told below it.
     pub(super) base: TreePath,
+    /// Who writes.
+    pub(super) by: Principal,
 }
 
 impl Target {
@@ -69,7 +71,7 @@ impl Space {
     async fn before_body(&self, at: &At, request: &PutRequest) -> Result<u64> {
         let old_size = self.may_put(at, &request.write).await?;
         if let Some(length) = request.length {
-            self.fits(length.saturating_sub(old_size))?;
+            self.make_fit(length.saturating_sub(old_size), length).await?;
         }
         Ok(old_size)
     }
@@ -183,14 +185,24 @@ impl Space {
         Ok(Written { created, node: written })
     }
 
-    /// Commits changes whose first writes a row, and renames its staged file or folder into place.
-    pub(super) fn place_staged(&self, target: &Target, staged: Staged, stat: Stat, changes: Vec<Change>) -> Result<Node> {
-        let to = self.disk(&target.path).as_str().to_owned();
-        let step = Step::Move { from: staged.path().as_str().to_owned(), to, inode: stat.stamp.inode };
+    /// Commits changes whose first writes a row, and renames its staged file or folder into place. The content of a file that is there becomes
+    /// an old version.
+    pub(super) fn place_staged(&self, target: &Target, staged: Staged, stat: Stat, mut changes: Vec<Change>) -> Result<Node> {
+        let (from, to) = (staged.path().as_str().to_owned(), self.disk(&target.path).as_str().to_owned());
+        let inode = stat.stamp.inode;
+        let mut steps = vec![Step::Move { from: from.clone(), to: to.clone(), inode }];
+        if let Some(old) = target.row.as_ref().filter(|old| !is_same_content(old, changes.first()))
+            && let Some((row, version)) = self.keep_version(old, &target.by)?
+        {
+            // Exchanged first, so that no moment lacks a target.
+            let kept = Step::Move { from: from.clone(), to: version.as_str().to_owned(), inode: row.inode };
+            steps = vec![Step::Swap { from, to, inode }, kept];
+            changes.push(Change::PutVersion(row));
+        }
         let committed = self.carry_out(place::Write {
             checks: vec![target.check()],
             changes,
-            steps: vec![step],
+            steps,
             staged: vec![staged],
             folders: vec![(target.place.parent, target.folder.clone())],
             moved: vec![(target.place.clone(), target.path.clone())],
@@ -210,15 +222,15 @@ impl Space {
             let target = match walk {
                 Walk::Found { place, node, path, chain } => {
                     let folder = path.parent().ok_or(Error::Forbidden("the root of a home stays where it is"))?;
-                    Target { place, path, folder, chain, row: Some(node), base }
+                    Target { place, path, folder, chain, row: Some(node), base, by: at.by.clone() }
                 }
                 Walk::Mount { place, node, path, inner, chain } if inner.is_root() => {
                     let folder = path.parent().unwrap_or_default();
-                    Target { place, path, folder, chain, row: Some(node), base }
+                    Target { place, path, folder, chain, row: Some(node), base, by: at.by.clone() }
                 }
                 Walk::Mount { .. } => return Err(Error::Unsupported("a mount is asked where it is, not in its home")),
                 Walk::Missing { parent: Some(Parent { id, path, name, chain }), .. } => {
-                    Target { place: Place::new(id, &name), path: path.join(&name), folder: path, chain, row: None, base }
+                    Target { place: Place::new(id, &name), path: path.join(&name), folder: path, chain, row: None, base, by: at.by.clone() }
                 }
                 Walk::Missing { parent: None, .. } => return Err(Error::ParentMissing),
                 Walk::Load(_) | Walk::Unplaced(_) => return Err(Error::NotFound),
@@ -261,6 +273,18 @@ impl Space {
         }
     }
 
+    /// Whether `grown` more bytes fit into the quota, and `bytes` on the disk, until what was there before may go. Where the disk has no room,
+    /// trash and versions make some.
+    pub(super) async fn make_fit(&self, grown: u64, bytes: u64) -> Result<()> {
+        self.fits_quota(grown, 0)?;
+        let free = self.files.free_bytes()?;
+        if bytes <= free {
+            return Ok(());
+        }
+        self.blocking(move |space| space.make_room(bytes - free)).await?;
+        if bytes <= self.files.free_bytes()? { Ok(()) } else { Err(Error::InsufficientStorage) }
+    }
+
     /// Whether `grown` more bytes fit into the quota, `counted` of what is counted already being the same bytes.
     pub(super) fn fits_quota(&self, grown: u64, counted: u64) -> Result<()> {
         let quota = self.quota.load(std::sync::atomic::Ordering::Relaxed).saturating_add(counted);
@@ -286,6 +310,12 @@ pub(super) fn expect(expect: &Expect, row: Option<&Node>) -> Result<()> {
         Expect::Unchanged(etag) => row.map(|row| &row.etag) == etag.as_ref(),
     };
     if holds { Ok(()) } else { Err(Error::PreconditionFailed) }
+}
+
+/// Whether a file is written with the bytes that it has, as far as their checksums tell.
+fn is_same_content(old: &Node, change: Option<&Change>) -> bool {
+    let Some(Change::Put { node, .. }) = change else { return false };
+    old.size == node.size && old.checksum.is_some() && old.checksum == node.checksum
 }
 
 fn check_length(request: &PutRequest, total: u64) -> Result<()> {

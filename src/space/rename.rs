@@ -1,6 +1,7 @@
 //! MOVE within a space: one row, whatever it holds.
 
 use crate::domain::{At, Error, Expect, FileStamp, Kind, Result, Write, Written};
+use crate::space::keep::Replaced;
 use crate::space::lookup::Resolved;
 use crate::space::place::apart;
 use crate::space::put::{Target, expect};
@@ -48,10 +49,13 @@ impl Space {
         if let Some(old) = &target.row {
             changes.extend(self.locks_handed_over(old.id, row.id)?);
         }
+        let replaced = self.replaced(&target, (row.id, row.kind))?;
+        let from = self.disk(&source.path).as_str().to_owned();
+        let steps = self.steps_of_move(from, &target, (row.kind, row.stamp.inode), replaced.as_ref());
+        changes.extend(replaced.map(|replaced| replaced.changes).unwrap_or_default());
         changes.push(Change::Move { from: source.place.clone(), to: target.place.clone() });
         // The rename changes the change time: unknown until then.
         changes.push(Change::Stamp { place: target.place.clone(), stamp: FileStamp { ctime_ns: 0, ..row.stamp } });
-        let steps = self.steps_of_move(&source, &target, row.kind, row.stamp.inode);
         let moved = if steps.is_empty() { Vec::new() } else { vec![(target.place.clone(), target.path.clone())] };
         let committed = self.carry_out(place::Write {
             checks: vec![source.check(), target.check()],
@@ -86,19 +90,24 @@ impl Space {
         Ok(())
     }
 
-    fn steps_of_move(&self, source: &Target, target: &Target, kind: Kind, inode: u64) -> Vec<Step> {
-        let from = self.disk(&source.path).as_str().to_owned();
+    /// The steps that bring a node of some kind and inode from a path on disk to a target.
+    pub(super) fn steps_of_move(
+        &self,
+        from: String,
+        target: &Target,
+        (kind, inode): (Kind, u64),
+        replaced: Option<&Replaced>,
+    ) -> Vec<Step> {
         let to = self.disk(&target.path).as_str().to_owned();
-        let purge = self.files.purge_path().as_str().to_owned();
-        let old = target.row.as_ref().map(|row| (row.kind, row.stamp.inode));
-        match (kind, old) {
-            (Kind::Mount, None | Some((Kind::Mount, _))) => Vec::new(),
-            (Kind::Mount, Some((Kind::File | Kind::Collection, inode))) => vec![Step::Move { from: to, to: purge, inode }],
-            (_, None | Some((Kind::Mount, _))) | (Kind::File, Some((Kind::File, _))) => vec![Step::Move { from, to, inode }],
-            (Kind::File | Kind::Collection, Some((Kind::File | Kind::Collection, old))) => {
+        let away = |from: String, old: &Replaced| Step::Move { from, to: old.to.as_str().to_owned(), inode: old.inode };
+        match (kind, replaced) {
+            (Kind::Mount, None) => Vec::new(),
+            (Kind::Mount, Some(old)) => vec![away(to, old)],
+            (Kind::File | Kind::Collection, Some(old)) if !old.overwritten => {
                 // Exchanged first, so that no moment lacks a target.
-                vec![Step::Swap { from: from.clone(), to, inode }, Step::Move { from, to: purge, inode: old }]
+                vec![Step::Swap { from: from.clone(), to, inode }, away(from, old)]
             }
+            (Kind::File | Kind::Collection, None | Some(_)) => vec![Step::Move { from, to, inode }],
         }
     }
 }

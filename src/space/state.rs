@@ -21,10 +21,19 @@ pub(super) struct Folder {
     used: u64,
 }
 
+/// The nodes that have no parent.
+pub(super) struct Roots {
+    pub(super) home: Node,
+    pub(super) trash: Node,
+    pub(super) versions: Node,
+}
+
 /// The memory of one space.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) root: Node,
+    pub(super) trash: Node,
+    pub(super) versions: Node,
     pub(super) folders: HashMap<NodeId, Folder>,
     /// Changes that arrive while members are read from the store.
     loading: HashMap<NodeId, Vec<RowChange>>,
@@ -70,9 +79,11 @@ pub(super) struct Parent {
 }
 
 impl State {
-    pub(super) fn new(root: Node, locks: Vec<LockRow>, mount_places: BTreeMap<MountId, Place>) -> State {
+    pub(super) fn new(roots: Roots, locks: Vec<LockRow>, mount_places: BTreeMap<MountId, Place>) -> State {
         let mut state = State {
-            root,
+            root: roots.home,
+            trash: roots.trash,
+            versions: roots.versions,
             folders: HashMap::new(),
             loading: HashMap::new(),
             places: HashMap::new(),
@@ -129,9 +140,13 @@ impl State {
         if let Some(pending) = self.loading.get_mut(&change.place.parent) {
             pending.push(change.clone());
         }
-        if change.place.name.is_empty() {
+        if change.place.is_root() {
             if let Some(node) = &change.node {
-                self.root = node.clone();
+                match node.id {
+                    NodeId::TRASH => self.trash = node.clone(),
+                    NodeId::VERSIONS => self.versions = node.clone(),
+                    _ => self.root = node.clone(),
+                }
             }
             return None;
         }
@@ -148,7 +163,7 @@ impl State {
 
     /// Keeps the places of what was written.
     fn follow(&mut self, change: &RowChange) {
-        let Some(node) = &change.node else {
+        let Some(node) = change.node.as_ref().filter(|_| !change.place.is_root()) else {
             return;
         };
         if let Some(place) = self.places.get_mut(&node.id)

@@ -120,14 +120,19 @@ impl Space {
     }
 
     async fn sweep_step(&self) -> Result<()> {
-        self.blocking(|space| space.tidy()).await?;
+        self.blocking(|space| space.tidy().and_then(|()| space.keep_within())).await?;
         let now = self.clock.now();
+        let mut begins = false;
         {
             let mut progress = lock(&self.sweep);
             if progress.queue.is_empty() && now.saturating_sub(progress.round) >= ROUND_S {
                 progress.round = now;
                 progress.visit(vec![NodeId::ROOT]);
+                begins = true;
             }
+        }
+        if begins {
+            self.blocking(|space| space.keep_by_age()).await?;
         }
         for _ in 0..FOLDERS_PER_SWEEP {
             let Some(id) = lock(&self.sweep).next() else {
@@ -152,6 +157,7 @@ impl Space {
         }
         let garbage = self.store.garbage_list(self.id, COLLECT_JOBS_MAX)?;
         for removed in garbage.into_iter().filter(|removed| removed.keep_until <= now) {
+            self.purge_versions(self.store.versions(self.id, removed.node.id)?)?;
             let collect = Change::Collect { id: removed.node.id, rows_max: COLLECT_ROWS_MAX };
             self.store.commit_nodes(NodeJob::new(self.id, vec![collect]))?;
         }

@@ -330,7 +330,8 @@ impl Writer {
     }
 
     fn drop_space(&mut self, space: SpaceId) -> Result<()> {
-        let below = [Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements].map(|tree| (tree, keys::space(space)));
+        let trees = [Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements, Tree::Trash, Tree::Versions];
+        let below = trees.map(|tree| (tree, keys::space(space)));
         for (tree, prefix) in below.into_iter().chain([(Tree::Meta, keys::garbage_prefix(space)), (Tree::Meta, keys::version(space))]) {
             loop {
                 let scan = self.setup.trees.tree(tree)?.scan_prefix(&prefix).keys().take(DROP_ROWS_MAX);

@@ -27,10 +27,15 @@ pub(super) enum Tree {
     Placements,
     /// Users, links and the like.
     Records,
+    /// (space, id) → what is known of a node in the trash.
+    Trash,
+    /// (space, id, number) → old version of a file.
+    Versions,
 }
 
 impl Tree {
-    const ALL: [Tree; 7] = [Tree::Meta, Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements, Tree::Records];
+    const ALL: [Tree; 9] =
+        [Tree::Meta, Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements, Tree::Records, Tree::Trash, Tree::Versions];
 
     /// The tree of a number in the journal.
     pub(super) fn numbered(number: u8) -> Option<Tree> {
@@ -39,7 +44,7 @@ impl Tree {
 }
 
 /// Names of the trees in sled, in the order of [`Tree`].
-pub(super) const TREE_NAMES: [&str; 7] = ["meta", "nodes", "ids", "props", "locks", "placements", "records"];
+pub(super) const TREE_NAMES: [&str; 9] = ["meta", "nodes", "ids", "props", "locks", "placements", "records", "trash", "versions"];
 
 /// The open trees.
 #[derive(Clone)]
@@ -125,12 +130,12 @@ pub(super) fn garbage(space: SpaceId, id: NodeId) -> Vec<u8> {
     [garbage_prefix(space), id.0.to_be_bytes().to_vec()].concat()
 }
 
-/// All rows of a space, in `nodes`, `ids`, `props`, `locks` and `placements`.
+/// All rows of a space, in every tree but `meta` and `records`.
 pub(super) fn space(space: SpaceId) -> Vec<u8> {
     space_key(b"", space)
 }
 
-/// The members of a collection, in `nodes`; what belongs to a node, in `props` and `locks`.
+/// The members of a collection, in `nodes`; what belongs to a node, in `props`, `locks` and `versions`; its row in `trash`.
 pub(super) fn below(space: SpaceId, id: NodeId) -> Vec<u8> {
     [space_key(b"", space), id.0.to_be_bytes().to_vec()].concat()
 }
@@ -163,6 +168,11 @@ pub(super) fn property(space: SpaceId, id: NodeId, name: &PropertyName) -> Vec<u
 /// A lock, in `locks`.
 pub(super) fn lock(space: SpaceId, id: NodeId, token: &LockToken) -> Vec<u8> {
     [below(space, id), token.0.as_bytes().to_vec()].concat()
+}
+
+/// An old version of a file, in `versions`.
+pub(super) fn file_version(space: SpaceId, id: NodeId, number: u64) -> Vec<u8> {
+    [below(space, id), number.to_be_bytes().to_vec()].concat()
 }
 
 /// A placement, in `placements`.

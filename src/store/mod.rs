@@ -19,6 +19,7 @@ mod codec;
 mod committer;
 mod export;
 mod journal;
+mod kept;
 mod keys;
 mod nodes;
 mod open;
@@ -26,6 +27,7 @@ mod overlay;
 mod records;
 
 pub use committer::Observer;
+pub use kept::{TrashRow, VersionRow};
 pub use nodes::{Change, Check, Committed, Garbage, LockChange, LockRow, NodeJob, Place, Placement, RowChange, SpaceChanges, Step};
 pub use open::{Durability, Options, Recovery};
 pub use records::{Batch, Record, Table, user_key};

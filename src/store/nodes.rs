@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Etag, FileStamp, LockDepth, LockScope, LockToken, Name, Node, NodeId, Principal, PropertyName, SpaceId, Timestamp};
 use crate::store::codec::decode;
+use crate::store::kept::{TrashRow, VersionRow};
 use crate::store::keys::{self, Tree};
 use crate::store::{Error, Result, Store};
 
@@ -23,6 +24,26 @@ impl Place {
     /// The place of the root of a space.
     pub fn root() -> Place {
         Place { parent: NodeId(0), name: "".into() }
+    }
+
+    /// The place of the root of the trash.
+    pub fn trash_root() -> Place {
+        Place { parent: NodeId(0), name: "trash".into() }
+    }
+
+    /// The place of the root whose size is that of all versions.
+    pub fn versions_root() -> Place {
+        Place { parent: NodeId(0), name: "versions".into() }
+    }
+
+    /// Where a node is in the trash.
+    pub fn in_trash(id: NodeId) -> Place {
+        Place { parent: NodeId::TRASH, name: id.0.to_string().into() }
+    }
+
+    /// Whether this is the place of a root.
+    pub fn is_root(&self) -> bool {
+        self.parent == NodeId(0)
     }
 
     /// A name in a collection.
@@ -73,6 +94,15 @@ pub enum Step {
         /// The inode that must end at `to`.
         inode: u64,
     },
+}
+
+impl Step {
+    /// From where, and to where.
+    pub fn paths(&self) -> [&str; 2] {
+        match self {
+            Step::Move { from, to, .. } | Step::Swap { from, to, .. } => [from, to],
+        }
+    }
 }
 
 /// What a committed change still has to do on disk, in this order.
@@ -126,6 +156,24 @@ pub enum Change {
         from: Place,
         /// To.
         to: Place,
+    },
+    /// Moves a row with all that is below it into the trash. What is known of it goes with the row, when that leaves the trash again.
+    Discard {
+        /// From.
+        place: Place,
+        /// What is known of it.
+        row: TrashRow,
+    },
+    /// Keeps an old version of a file.
+    PutVersion(VersionRow),
+    /// Forgets a version, which must be there.
+    DropVersion(NodeId, u64),
+    /// Gives the versions of one node to another, which stands in its place from now on.
+    HandVersions {
+        /// From.
+        from: NodeId,
+        /// To.
+        to: NodeId,
     },
     /// Fills in a change time that was not known, or forgets one (0); no new version, and nothing if the file is another by now.
     Stamp {
@@ -181,6 +229,10 @@ impl Change {
             Change::Put { .. }
             | Change::Remove { .. }
             | Change::Move { .. }
+            | Change::Discard { .. }
+            | Change::PutVersion(_)
+            | Change::DropVersion(..)
+            | Change::HandVersions { .. }
             | Change::Stamp { .. }
             | Change::Modified { .. }
             | Change::PutLock(_)
@@ -347,7 +399,7 @@ impl Store {
         self.inner.committer.drop_space(space)
     }
 
-    fn values<T: serde::de::DeserializeOwned>(&self, tree: Tree, prefix: &[u8]) -> Result<Vec<T>> {
+    pub(super) fn values<T: serde::de::DeserializeOwned>(&self, tree: Tree, prefix: &[u8]) -> Result<Vec<T>> {
         let _reading = self.inner.trees.reading();
         self.inner.trees.tree(tree)?.scan_prefix(prefix).values().map(|value| decode(&value?)).collect()
     }

@@ -9,6 +9,8 @@ use crate::store::nodes::{Change, Committed, Garbage, LockChange, NodeJob, Place
 use crate::store::records::Batch;
 use crate::store::{Error, Result};
 
+mod kept;
+
 /// Rows to write: tree and key, and the value or none to remove.
 pub(super) type Writes = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
 
@@ -130,12 +132,22 @@ impl<'a> Overlay<'a> {
         for change in changes {
             match change {
                 Change::Put { place, .. } => drop(made.insert(place)),
-                Change::Move { from: place, .. } | Change::Modified { place, .. } | Change::Properties { place, .. } => {
+                Change::Move { from: place, .. }
+                | Change::Discard { place, .. }
+                | Change::Modified { place, .. }
+                | Change::Properties { place, .. } => {
                     if !made.contains(place) && self.node(space, place)?.is_none() {
                         return Err(Error::Conflict);
                     }
                 }
+                Change::DropVersion(id, number) => {
+                    if self.raw(Tree::Versions, &keys::file_version(space, *id, *number))?.is_none() {
+                        return Err(Error::Conflict);
+                    }
+                }
                 Change::Remove { .. }
+                | Change::PutVersion(_)
+                | Change::HandVersions { .. }
                 | Change::Stamp { .. }
                 | Change::PutLock(_)
                 | Change::DropLock(..)
@@ -161,6 +173,10 @@ impl<'a> Overlay<'a> {
             Change::Put { place, node } => self.put(space, version, place, node).map(Some),
             Change::Remove { place, keep_until } => self.remove(space, version, &place, keep_until).map(|()| None),
             Change::Move { from, to } => self.relocate(space, version, &from, to).map(Some),
+            Change::Discard { place, row } => self.discard(space, version, &place, &row).map(|()| None),
+            Change::PutVersion(row) => self.put_version(space, version, &row).map(|()| None),
+            Change::DropVersion(id, number) => self.drop_version(space, version, id, number).map(|_row| None),
+            Change::HandVersions { from, to } => self.hand_versions(space, version, from, to).map(|()| None),
             Change::Stamp { place, stamp } => {
                 // A change time that comes late must not undo what was adopted meanwhile.
                 let fits = |row: &FileStamp| {
@@ -245,11 +261,12 @@ impl<'a> Overlay<'a> {
         self.raise(space, place.parent, difference(node.size, 0), version);
         self.renamed_in.insert(place.parent);
         self.set(space, place.clone(), None);
-        if node.kind == Kind::Collection || node.has_properties || keep_until != 0 {
+        self.leave_trash(space, place, node.id);
+        if node.kind == Kind::Collection || node.has_properties || keep_until != 0 || self.has_versions(space, node.id)? {
             let id = node.id;
             self.raw.insert((Tree::Meta, keys::garbage(space, id)), Some(encode(&Garbage { node, keep_until })?));
-        } else if node.stamp.inode != 0 {
-            self.raw.insert((Tree::Ids, keys::inode(space, node.stamp.inode)), None);
+        } else {
+            self.forget_inode(space, &node)?;
         }
         Ok(())
     }
@@ -259,6 +276,7 @@ impl<'a> Overlay<'a> {
         if *from != to {
             self.remove(space, version, &to, 0)?;
             self.set(space, from.clone(), None);
+            self.leave_trash(space, from, node.id);
         }
         node.etag = Etag::Version { epoch: self.epoch, version };
         self.renamed_in.extend([from.parent, to.parent]);
@@ -284,7 +302,8 @@ impl<'a> Overlay<'a> {
             let (key, value) = row?;
             let node: Node = decode(&value)?;
             self.raw.insert((Tree::Nodes, key.to_vec()), None);
-            if node.kind == Kind::Collection {
+            // Whoever has versions is collected by itself, once they are gone from the disk.
+            if node.kind == Kind::Collection || self.has_versions(space, node.id)? {
                 let inner = Garbage { node, keep_until: 0 };
                 self.raw.insert((Tree::Meta, keys::garbage(space, inner.node.id)), Some(encode(&inner)?));
             } else {
@@ -300,14 +319,20 @@ impl<'a> Overlay<'a> {
     fn forget(&mut self, space: SpaceId, node: &Node) -> Result<()> {
         let trees = self.trees;
         self.raw.insert((Tree::Ids, keys::place(space, node.id)), None);
-        let inode = keys::inode(space, node.stamp.inode);
-        if node.stamp.inode != 0 && self.raw(Tree::Ids, &inode)?.is_some_and(|id| keys::last_number(&id) == node.id.0) {
-            self.raw.insert((Tree::Ids, inode), None);
-        }
+        self.forget_inode(space, node)?;
         for tree in [Tree::Props, Tree::Locks] {
             for key in trees.tree(tree)?.scan_prefix(keys::below(space, node.id)).keys() {
                 self.raw.insert((tree, key?.to_vec()), None);
             }
+        }
+        Ok(())
+    }
+
+    /// The inode of a removed node, unless another node has it by now.
+    fn forget_inode(&mut self, space: SpaceId, node: &Node) -> Result<()> {
+        let inode = keys::inode(space, node.stamp.inode);
+        if node.stamp.inode != 0 && self.raw(Tree::Ids, &inode)?.is_some_and(|id| keys::last_number(&id) == node.id.0) {
+            self.raw.insert((Tree::Ids, inode), None);
         }
         Ok(())
     }

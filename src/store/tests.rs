@@ -70,10 +70,26 @@ fn a_newer_store_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()));
     let rows = sled::Config::new().path(directory.path().join("rows")).flush_every_ms(None).open().unwrap();
-    rows.open_tree("meta").unwrap().insert(keys::META_FORMAT, &3u64.to_be_bytes()).unwrap();
+    rows.open_tree("meta").unwrap().insert(keys::META_FORMAT, &4u64.to_be_bytes()).unwrap();
     rows.flush().unwrap();
     drop(rows);
-    assert!(matches!(Store::open(directory.path(), Options::default()), Err(Error::Newer(3))));
+    assert!(matches!(Store::open(directory.path(), Options::default()), Err(Error::Newer(4))));
+}
+
+#[test]
+fn a_store_without_trash_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let rows = sled::Config::new().path(directory.path().join("rows")).flush_every_ms(None).open().unwrap();
+    for tree in ["trash", "versions"] {
+        assert!(rows.drop_tree(tree).unwrap(), "{tree}");
+    }
+    rows.open_tree("meta").unwrap().insert(keys::META_FORMAT, &2u64.to_be_bytes()).unwrap();
+    rows.flush().unwrap();
+    drop(rows);
+    let store = Store::open(directory.path(), Options::default()).unwrap();
+    assert!(store.trash(SpaceId(1)).unwrap().is_empty() && store.all_versions(SpaceId(1)).unwrap().is_empty());
+    assert_eq!(store.recovery(), None);
 }
 
 #[test]

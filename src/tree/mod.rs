@@ -5,6 +5,7 @@
 //! that cannot be reached stays in its parent's listing; no outbound call is made for a listing of its parent.
 
 mod etags;
+mod kept;
 mod listing;
 mod locks;
 mod read;
@@ -19,6 +20,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use listing::{Listing, Member};
 pub use source::Source;
+
+pub use crate::space::{TrashRow, VersionRow};
 
 use crate::domain::{Error, Link, MountId, Node, NodeId, Permissions, Principal, Result, SpaceId, User};
 use crate::mount::Mounts;

@@ -32,7 +32,7 @@ pub(super) struct MountTarget {
 impl View {
     /// Finds what stands behind a path, whatever may be done with it.
     pub(super) async fn resolve(&self, path: &TreePath) -> Result<Target> {
-        let at = At { base: self.base, path: path.clone() };
+        let at = At { base: self.base, path: path.clone(), by: self.principal.clone() };
         Ok(match self.space.resolve(&at).await? {
             Resolved::Node(node) => Target::Home { at, node },
             Resolved::Missing { parent_exists } => {
@@ -43,7 +43,7 @@ impl View {
                 Target::HomeFree { at, parent_exists }
             }
             Resolved::Mount { mount, at: point, inner, node } => {
-                Target::Mount(MountTarget { mount, at: At { base: self.base, path: point }, inner, row: node })
+                Target::Mount(MountTarget { mount, at: At { base: self.base, path: point, by: self.principal.clone() }, inner, row: node })
             }
         })
     }

@@ -32,5 +32,7 @@ mod server_http;
 mod server_links;
 mod server_mounts;
 mod support;
+mod trash;
 mod uploads;
 mod uploads_attacks;
+mod versions;

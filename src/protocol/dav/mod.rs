@@ -12,6 +12,7 @@
 mod conditions;
 mod delete;
 mod if_header;
+mod kept;
 mod library;
 mod mkcol;
 mod options;
@@ -26,11 +27,14 @@ mod render;
 mod report;
 mod request;
 mod transfer;
+mod trash;
 mod uploads;
+mod versions;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 
+pub use kept::{Kept, Tree, handle_kept};
 pub use request::Root;
 
 use crate::domain::Node;

@@ -7,7 +7,8 @@ use crate::wire::xml::{self, DAV, Element};
 
 /// ownCloud's namespace.
 pub(super) const OWNCLOUD: &str = "http://owncloud.org/ns";
-const NEXTCLOUD: &str = "http://nextcloud.org/ns";
+/// Nextcloud's namespace.
+pub(super) const NEXTCLOUD: &str = "http://nextcloud.org/ns";
 const OCS: &str = "http://open-collaboration-services.org/ns";
 const OCM: &str = "http://open-cloud-mesh.org/ns";
 /// The namespace of Explorer's file times and attributes.

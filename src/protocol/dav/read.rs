@@ -45,26 +45,30 @@ async fn attempt(call: &Call) -> TreeResult<Response<Body>> {
             Err(error) => return Err(error),
         }
     };
-    let node = entry.node;
-    match conditions::judge_read(&call.headers, &node) {
+    answer(call, &entry.node, source).await
+}
+
+/// The answer to GET with a source, or to HEAD, whatever the node stands for.
+pub(super) async fn answer(call: &Call, node: &Node, source: Option<Source>) -> TreeResult<Response<Body>> {
+    match conditions::judge_read(&call.headers, node) {
         Outcome::Holds => {}
         Outcome::Failed => return Ok(Problem::precondition_failed().into_response(call)),
         Outcome::NotModified => {
             let mut response = Response::new(empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            node_headers(response.headers_mut(), call, &node);
-            last_modified(response.headers_mut(), &node);
+            node_headers(response.headers_mut(), call, node);
+            last_modified(response.headers_mut(), node);
             return Ok(response);
         }
     }
     if node.is_collection() {
-        return Ok(collection(call, &node));
+        return Ok(collection(call, node));
     }
     match source {
-        Some(source) => file(call, &node, source).await,
+        Some(source) => file(call, node, source).await,
         None => {
             let mut response = Response::new(empty());
-            file_headers(response.headers_mut(), call, &node, &content_type(call, &node));
+            file_headers(response.headers_mut(), call, node, &content_type(call, node));
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(node.size));
             Ok(response)
         }

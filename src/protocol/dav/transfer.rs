@@ -55,7 +55,7 @@ fn destination(call: &Call) -> Result<TreePath> {
     Ok(to)
 }
 
-fn target(call: &Call, judged: &Judged, to: &TreePath) -> Result<Write> {
+pub(super) fn target(call: &Call, judged: &Judged, to: &TreePath) -> Result<Write> {
     let write = judged.write_to(to);
     Ok(if overwrite(call)? { write } else { Write { expect: Expect::Absent, ..write } })
 }

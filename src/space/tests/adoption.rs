@@ -174,6 +174,7 @@ async fn the_sweep_sizes_new_folders_and_clears_up() {
     home.mkcol("gone").await.unwrap();
     let below = home.mkcol("gone/below").await.unwrap().node;
     home.delete("gone").await.unwrap();
+    home.space.purge(None).await.unwrap();
     assert!(home.space.store.place(SPACE, below.id).unwrap().is_some());
     for _ in 0..4 {
         home.spaces.sweep().await;
@@ -229,8 +230,12 @@ async fn mounts_find_free_names_move_and_are_detached() {
     home.rename("From Bob", "d/m").await.unwrap();
     home.copy("d", "e").await.unwrap();
     assert!(home.names("e").await.is_empty());
-    assert_eq!(home.delete("d").await.unwrap(), [MountId(id)]);
+    // In the trash it is not mounted; it is detached for good with the entry.
+    assert_eq!(home.delete("d").await.unwrap(), []);
     assert_eq!(home.space.mount_path(MountId(id)), None);
+    assert_eq!(home.space.take_orphans(), []);
+    home.space.purge(None).await.unwrap();
+    assert_eq!(home.space.take_orphans(), [MountId(id)]);
     home.check().await;
 }
 

@@ -214,7 +214,7 @@ async fn links_follow_their_nodes() {
     home.mkcol("a").await.unwrap();
     let base = home.mkcol("a/shared").await.unwrap().node.id;
     home.put("a/shared/f", "abc").await.unwrap();
-    let in_link = At { base, path: TreePath::parse("f").unwrap() };
+    let in_link = At { base, ..at("f") };
     home.rename("a", "moved").await.unwrap();
     assert!(matches!(home.space.resolve(&in_link).await.unwrap(), Resolved::Node(node) if node.size == 3));
     let home = home.reopen(None);

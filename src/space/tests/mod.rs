@@ -12,6 +12,7 @@ use crate::wire::Incoming;
 mod adoption;
 mod basics;
 mod crashes;
+mod keeping;
 mod killed;
 mod locking;
 mod random;
@@ -32,6 +33,18 @@ impl Home {
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::fixed(1_700_000_000);
         let (spaces, space) = open(directory.path(), &clock, None);
+        Home { directory, spaces, space, clock }
+    }
+
+    /// A home whose trash and versions have other bounds.
+    pub(super) fn keeping(trash: Keep, versions: Keep) -> Home {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::fixed(1_700_000_000);
+        let store = Store::open(&directory.path().join(".causeway/store"), Options::default()).unwrap();
+        let options = SpaceOptions { trash, versions, ..SpaceOptions::default() };
+        let spaces = Spaces::open(store, directory.path(), clock.clone(), options).unwrap();
+        spaces.create(SPACE, &UserName::parse("anna").unwrap()).unwrap();
+        let space = spaces.get(SPACE).unwrap();
         Home { directory, spaces, space, clock }
     }
 

@@ -1,0 +1,263 @@
+//! What becomes of what is deleted or overwritten: it is moved to the trash or to the versions, in the batch of the change that
+//! replaces it, as far as the administrator's bounds allow; the oldest goes first.
+
+use std::sync::atomic::Ordering;
+
+use crate::content::DiskPath;
+use crate::domain::{Error, Keep, Kind, MountId, Name, Node, NodeId, Principal, Result};
+use crate::space::put::Target;
+use crate::space::{Space, lock, place, unavailable};
+use crate::store::{Change, Check, Place, Step, TrashRow, VersionRow};
+
+/// What becomes of a node in whose place another one comes.
+pub(super) struct Replaced {
+    /// To be done before the change that replaces it.
+    pub(super) changes: Vec<Change>,
+    /// Where its file or folder goes.
+    pub(super) to: DiskPath,
+    /// Its inode.
+    pub(super) inode: u64,
+    /// Nothing of it is kept, and a file is replaced by a file: a rename does that by itself.
+    pub(super) overwritten: bool,
+}
+
+/// Above its bound, what is kept is brought down to this share of it, so that not each write has to look for the oldest.
+const SHRINK_TO_PERCENT: u64 = 90;
+/// Most entries that are purged in one batch.
+const PURGED_MAX: usize = 100;
+
+impl Space {
+    /// What becomes of the node at a target when `new` comes there; none if nothing is there. A file that a file replaces becomes a version of
+    /// it, because the name is the same document to its user; all else goes to the trash.
+    pub(super) fn replaced(&self, target: &Target, new: (NodeId, Kind)) -> Result<Option<Replaced>> {
+        let Some(old) = target.row.as_ref().filter(|row| row.kind != Kind::Mount) else {
+            return Ok(None);
+        };
+        let inode = old.stamp.inode;
+        if (old.kind, new.1) == (Kind::File, Kind::File) {
+            let handed = Change::HandVersions { from: old.id, to: new.0 };
+            return Ok(Some(match self.keep_version(old, &target.by)? {
+                Some((row, to)) => Replaced { changes: vec![Change::PutVersion(row), handed], to, inode, overwritten: false },
+                None => Replaced { changes: vec![handed], to: self.files.purge_path(), inode, overwritten: true },
+            }));
+        }
+        Ok(Some(match self.discard(target)? {
+            Some((change, to)) => Replaced { changes: vec![change], to, inode, overwritten: false },
+            None => Replaced { changes: Vec::new(), to: self.files.purge_path(), inode, overwritten: false },
+        }))
+    }
+
+    /// How a node goes to the trash; none if it is not kept.
+    pub(super) fn discard(&self, target: &Target) -> Result<Option<(Change, DiskPath)>> {
+        let Some(row) = target.row.as_ref().filter(|row| row.kind != Kind::Mount) else {
+            return Ok(None);
+        };
+        let kept = self.state().trash.size;
+        if !self.keeps(self.options.trash, kept, row.size)? {
+            return Ok(None);
+        }
+        let trashed = TrashRow {
+            node: row.id,
+            path: target.path.clone(),
+            parent: target.place.parent,
+            deleted: self.clock.now(),
+            by: target.by.clone(),
+        };
+        let to = self.trash_path(row.id)?;
+        Ok(Some((Change::Discard { place: target.place.clone(), row: trashed }, to)))
+    }
+
+    /// How the content of a file becomes an old version; none if it is not kept. An empty file has nothing to keep.
+    pub(super) fn keep_version(&self, old: &Node, by: &Principal) -> Result<Option<(VersionRow, DiskPath)>> {
+        let kept = self.state().versions.size;
+        if old.kind != Kind::File || old.size == 0 || !self.keeps(self.options.versions, kept, old.size)? {
+            return Ok(None);
+        }
+        let last = self.store.last_version(self.id, old.id)?.unwrap_or(0);
+        let file: Box<str> = self.files.unique().into();
+        let to = self.version_path(&file)?;
+        let row = VersionRow {
+            node: old.id,
+            number: u64::try_from(old.modified).unwrap_or_default().max(last + 1),
+            file,
+            inode: old.stamp.inode,
+            size: old.size,
+            modified: old.modified,
+            checksum: old.checksum.clone(),
+            created: self.clock.now(),
+            by: by.clone(),
+        };
+        Ok(Some((row, to)))
+    }
+
+    /// Whether something of that size is kept at all: not if everything else had to go for it and it would still be too much.
+    fn keeps(&self, keep: Keep, kept: u64, size: u64) -> Result<bool> {
+        Ok(keep.is_on() && size <= self.keep_bound(keep, kept)?)
+    }
+
+    fn keep_bound(&self, keep: Keep, kept: u64) -> Result<u64> {
+        let room = self.files.free_bytes()?.saturating_add(kept);
+        Ok(keep.share(self.quota.load(Ordering::Relaxed).min(room)))
+    }
+
+    pub(super) fn trash_path(&self, id: NodeId) -> Result<DiskPath> {
+        Ok(DiskPath::trash(self.id).join(&own_name(&id.0.to_string())?))
+    }
+
+    pub(super) fn version_path(&self, file: &str) -> Result<DiskPath> {
+        Ok(DiskPath::versions(self.id).join(&own_name(file)?))
+    }
+
+    /// Brings trash and versions back below their bounds, if they are above. On a blocking thread.
+    pub(super) fn keep_within(&self) -> Result<()> {
+        let (trash, versions) = {
+            let state = self.state();
+            (state.trash.size, state.versions.size)
+        };
+        let bound = self.keep_bound(self.options.trash, trash)?;
+        if trash > bound {
+            self.purge_oldest_trash(trash.saturating_sub(bound / 100 * SHRINK_TO_PERCENT))?;
+        }
+        let bound = self.keep_bound(self.options.versions, versions)?;
+        if versions > bound {
+            self.purge_oldest_versions(versions.saturating_sub(bound / 100 * SHRINK_TO_PERCENT))?;
+        }
+        Ok(())
+    }
+
+    /// Purges what is too old, and what of one file is too many. On a blocking thread.
+    pub(super) fn keep_by_age(&self) -> Result<()> {
+        let now = self.clock.now();
+        let too_old = |since: i64, keep: Keep| now.saturating_sub(since) >= keep.max_age || !keep.is_on();
+        let trash = self.store.trash(self.id)?.into_iter().filter(|(row, _)| too_old(row.deleted, self.options.trash));
+        self.purge_entries(trash.collect())?;
+        let versions = self.store.all_versions(self.id)?;
+        let mut of_node = (NodeId(0), 0);
+        let mut gone = Vec::new();
+        // The newest of each file first, to count those that are kept.
+        for row in versions.into_iter().rev() {
+            of_node = if of_node.0 == row.node { (row.node, of_node.1 + 1) } else { (row.node, 1) };
+            if too_old(row.created, self.options.versions) || of_node.1 > crate::limits::FILE_VERSIONS_MAX {
+                gone.push(row);
+            }
+        }
+        self.purge_versions(gone)
+    }
+
+    /// Frees so many bytes of disk for something that is wanted now, as far as trash and versions have them. On a blocking thread.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<()> {
+        let (trash, versions) = {
+            let state = self.state();
+            (state.trash.size, state.versions.size)
+        };
+        if trash.saturating_add(versions) < bytes {
+            return Err(Error::InsufficientStorage);
+        }
+        tracing::info!(user.id = %self.user, bytes, "the oldest in trash and versions makes room on the disk");
+        self.purge_oldest_trash(bytes.min(trash))?;
+        if bytes > trash {
+            self.purge_oldest_versions(bytes - trash)?;
+        }
+        Ok(self.files.purge()?)
+    }
+
+    fn purge_oldest_trash(&self, bytes: u64) -> Result<()> {
+        let mut trash = self.store.trash(self.id)?;
+        trash.sort_by_key(|(row, _)| (row.deleted, row.node));
+        let mut freed: u64 = 0;
+        let oldest = trash.into_iter().take_while(|(_, node)| {
+            let wanted = freed < bytes;
+            freed = freed.saturating_add(node.size);
+            wanted
+        });
+        self.purge_entries(oldest.collect())
+    }
+
+    fn purge_oldest_versions(&self, bytes: u64) -> Result<()> {
+        let mut versions = self.store.all_versions(self.id)?;
+        versions.sort_by_key(|row| (row.created, row.node, row.number));
+        let mut freed: u64 = 0;
+        let oldest = versions.into_iter().take_while(|row| {
+            let wanted = freed < bytes;
+            freed = freed.saturating_add(row.size);
+            wanted
+        });
+        self.purge_versions(oldest.collect())
+    }
+
+    /// Purges entries of the trash, but for those that somebody is restoring just now. On a blocking thread.
+    pub(super) fn purge_entries(&self, entries: Vec<(TrashRow, Node)>) -> Result<()> {
+        for entries in entries.chunks(PURGED_MAX) {
+            let mut guards = Vec::with_capacity(entries.len());
+            let mut write = place::Write::default();
+            let mut mounts = Vec::new();
+            for (row, seen) in entries {
+                let place = Place::in_trash(row.node);
+                let Some(guard) = self.names.try_name(place.parent, &place.name) else { continue };
+                guards.push(guard);
+                // It may have been restored, and deleted again, since the list was made.
+                let Some(node) = self.store.node(self.id, &place)?.filter(|node| node.etag == seen.etag) else { continue };
+                write.steps.extend(self.step_to_purge(&self.trash_path(node.id)?, node.stamp.inode)?);
+                write.checks.push(Check { place: place.clone(), seen: Some((node.id, node.etag.clone())) });
+                write.changes.push(Change::Remove { place, keep_until: 0 });
+                mounts.extend(self.mounts_in_trash(&node)?);
+            }
+            if !write.changes.is_empty() {
+                self.carry_out(write)?;
+                lock(&self.orphans).extend(mounts);
+            }
+            drop(guards);
+        }
+        self.settler.purge();
+        Ok(())
+    }
+
+    /// Forgets versions and removes their bytes. On a blocking thread.
+    pub(super) fn purge_versions(&self, versions: Vec<VersionRow>) -> Result<()> {
+        for rows in versions.chunks(PURGED_MAX) {
+            let mut write = place::Write::default();
+            for row in rows {
+                write.steps.extend(self.step_to_purge(&self.version_path(&row.file)?, row.inode)?);
+                write.changes.push(Change::DropVersion(row.node, row.number));
+            }
+            match self.carry_out(write) {
+                // One of them was given to another node just now: the next sweep looks again.
+                Ok(_) | Err(Error::PreconditionFailed) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.settler.purge();
+        Ok(())
+    }
+
+    /// None if the bytes are gone already.
+    fn step_to_purge(&self, from: &DiskPath, inode: u64) -> Result<Option<Step>> {
+        let there = self.files.stat(from)?.is_some_and(|stat| stat.stamp.inode == inode);
+        let to = self.files.purge_path().as_str().to_owned();
+        Ok(there.then(|| Step::Move { from: from.as_str().to_owned(), to, inode }))
+    }
+
+    fn mounts_in_trash(&self, node: &Node) -> Result<Vec<MountId>> {
+        if !node.is_collection() {
+            return Ok(Vec::new());
+        }
+        let all: Vec<MountId> = self.state().mount_places.keys().copied().collect();
+        let mut mounts = Vec::new();
+        for mount in all {
+            if self.is_below(NodeId(mount.0), node.id)? {
+                mounts.push(mount);
+            }
+        }
+        Ok(mounts)
+    }
+
+    /// Mounts whose mountpoints were purged with the folder that they hung in: their records are to be removed. Each is told once.
+    pub fn take_orphans(&self) -> Vec<MountId> {
+        std::mem::take(&mut lock(&self.orphans))
+    }
+}
+
+fn own_name(text: &str) -> Result<Name> {
+    // Made from numbers and hexadecimal digits, or read from a row that is damaged.
+    Name::parse(text).map_err(|_invalid| unavailable())
+}
