@@ -90,6 +90,22 @@ pub const GROUPS_MAX: usize = 10_000;
 pub const GROUP_MEMBERS_MAX: usize = 2_000;
 /// Longest name that is shown to people, in bytes.
 pub const DISPLAY_NAME_BYTES_MAX: usize = 256;
+/// Longest label that a client gives its own app password, in characters.
+pub const APP_PASSWORD_LABEL_CHARS_MAX: usize = 100;
+/// How long a client may wait for the user to grant it access in the browser, in seconds.
+pub const LOGIN_FLOW_SECONDS: i64 = 20 * 60;
+/// Most clients that wait for a grant.
+pub const LOGIN_FLOWS_MAX: usize = 10_000;
+/// Most of them from one address.
+pub const LOGIN_FLOWS_PER_ADDRESS_MAX: usize = 30;
+/// Largest body of an OCS request, in bytes.
+pub const OCS_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Most parameters of an OCS request.
+pub const OCS_PARAMETERS_MAX: usize = 200;
+/// Most nodes in one answer of shareinfo; deeper folders come without their members once it is reached.
+pub const SHAREINFO_NODES_MAX: usize = 100_000;
+/// Deepest level of folders in one answer of shareinfo.
+pub const SHAREINFO_DEPTH_MAX: usize = 64;
 /// Largest form that a page sends, in bytes.
 pub const FORM_BYTES_MAX: usize = 8 * 1024;
 /// Longest line on the control socket, in bytes.

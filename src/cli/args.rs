@@ -60,6 +60,11 @@ pub(super) enum Verb {
         /// Whose files; everybody's if not given
         user: Option<String>,
     },
+    /// Answer 503 to every client while you work on the server
+    Maintenance {
+        /// Close, open, or show which
+        what: MaintenanceVerb,
+    },
     /// Write rows, keys and configuration into a new folder; back up the users' folders beside it
     Backup {
         /// The folder
@@ -157,6 +162,18 @@ pub(super) enum UserVerb {
         #[arg(long, default_value = "")]
         label: String,
     },
+    /// List the app passwords of an account
+    AppPasswords {
+        /// Whose
+        name: String,
+    },
+    /// Revoke an app password; it stops at once
+    Revoke {
+        /// Whose
+        name: String,
+        /// Its number, as `causeway user app-passwords` shows it
+        id: u64,
+    },
     /// Remove an account; its files are moved to .causeway/removed
     Remove {
         /// Whose
@@ -165,6 +182,16 @@ pub(super) enum UserVerb {
         #[arg(long)]
         purge: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum MaintenanceVerb {
+    /// Close every protocol
+    On,
+    /// Open again
+    Off,
+    /// Show which
+    Status,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

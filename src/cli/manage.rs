@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::Failure;
-use super::args::{LinkVerb, MountVerb, RemoteVerb, TermArgs, UserVerb};
+use super::args::{LinkVerb, MaintenanceVerb, MountVerb, RemoteVerb, TermArgs, UserVerb};
 use super::output::Out;
 use super::secrets::{can_ask, known_password, new_password};
 use super::settings::Settings;
 use crate::domain::{Clock, Secret};
 use crate::server::{control, tls};
-use crate::service::admin::{Command, LinkTerms, Outcome};
+use crate::service::admin::{AccountCommand, Command, LinkTerms, Outcome};
 use crate::service::setup::state_folder;
 use crate::service::{OpenError, Reason, Refusal, Services};
 use crate::store;
@@ -92,6 +92,8 @@ pub(super) async fn user(settings: &Settings, verb: UserVerb, out: &Out) -> Resu
             Command::UserPassword { name, password }
         }
         UserVerb::AppPassword { name, label } => Command::UserAppPassword { name, label },
+        UserVerb::AppPasswords { name } => Command::Account { name, what: AccountCommand::AppPasswords },
+        UserVerb::Revoke { name, id } => Command::Account { name, what: AccountCommand::Revoke { id } },
         UserVerb::Remove { name, purge } => Command::UserRemove { name, purge },
     };
     print(settings, command, out).await
@@ -192,6 +194,16 @@ fn authorities(file: &Path) -> Result<Vec<Vec<u8>>, Failure> {
 /// `causeway scan`
 pub(super) async fn scan(settings: &Settings, user: Option<String>, out: &Out) -> Result<(), Failure> {
     print(settings, Command::Scan { user }, out).await
+}
+
+/// `causeway maintenance`
+pub(super) async fn maintenance(settings: &Settings, what: MaintenanceVerb, out: &Out) -> Result<(), Failure> {
+    let on = match what {
+        MaintenanceVerb::On => Some(true),
+        MaintenanceVerb::Off => Some(false),
+        MaintenanceVerb::Status => None,
+    };
+    print(settings, Command::Maintenance { on }, out).await
 }
 
 /// `causeway backup`

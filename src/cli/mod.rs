@@ -85,6 +85,7 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Link(command) => manage::link(&settings, command, out).await?,
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,
+        Verb::Maintenance { what } => manage::maintenance(&settings, what, out).await?,
         Verb::Scan { user } => manage::scan(&settings, user, out).await?,
         Verb::Backup { folder } => manage::backup(&settings, &folder, out).await?,
     }

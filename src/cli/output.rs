@@ -59,6 +59,13 @@ impl Out {
                 };
                 self.table(&["NAME", "DISPLAY NAME", "ADMIN", "QUOTA", "APP PASSWORDS"], rows.iter().map(cells));
             }
+            Outcome::AppPasswords(rows) => {
+                let cells = |row: &crate::service::admin::AppPasswordRow| vec![row.id.to_string(), row.created.clone(), row.label.clone()];
+                self.table(&["ID", "CREATED", "LABEL"], rows.iter().map(cells));
+            }
+            Outcome::Maintenance(on) => {
+                self.line(if *on { "maintenance is on: every client is answered 503" } else { "maintenance is off" })
+            }
             Outcome::Links(rows) => {
                 let cells = |row: &crate::service::admin::LinkRow| {
                     let path = row.path.clone().unwrap_or_else(|| "(gone)".to_owned());
@@ -119,6 +126,8 @@ impl Out {
             Outcome::Link(row) => self.json(row),
             Outcome::Mount(row) => self.json(row),
             Outcome::Users(rows) => self.json(rows),
+            Outcome::AppPasswords(rows) => self.json(rows),
+            Outcome::Maintenance(on) => self.json(&serde_json::json!({ "maintenance": on })),
             Outcome::Links(rows) => self.json(rows),
             Outcome::Mounts(rows) => self.json(rows),
             Outcome::Group(row) => self.json(row),

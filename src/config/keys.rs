@@ -45,6 +45,11 @@ pub const KEYS: &[Key] = &[
     key("versions_max_age", "90d", "how long old versions of files are kept; 0 switches them off"),
     key("versions_max_share", "50", "how much they may take, in percent of the quota or of the free disk; 0 switches them off"),
     key("connections_max", "4096", "most connections at once"),
+    key(
+        "client_version",
+        "32.0.1.2",
+        "the version that ownCloud and Nextcloud clients are told; they refuse servers that they find too old",
+    ),
 ];
 
 /// The key of that name.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::domain::Keep;
+use crate::domain::{ClientVersion, Keep};
 use crate::remote::Timeouts;
 
 pub use address::{Listen, Network, PublicUrl};
@@ -125,6 +125,8 @@ pub struct Config {
     pub versions: Keep,
     /// Most connections at once.
     pub connections_max: usize,
+    /// The version that sync clients are told.
+    pub client_version: ClientVersion,
     /// How long other servers may take. No key sets it; tests cannot wait as long as users must.
     pub remote_timeouts: Timeouts,
 }
@@ -148,6 +150,7 @@ impl Config {
             trash: Keep::TRASH,
             versions: Keep::VERSIONS,
             connections_max: 4096,
+            client_version: ClientVersion::DEFAULT,
             remote_timeouts: Timeouts::default(),
         }
     }
@@ -182,6 +185,7 @@ impl Config {
                 max_share: layers.one("versions_max_share", percent)?.unwrap_or(Keep::VERSIONS.max_share),
             },
             connections_max: layers.one("connections_max", count)?.unwrap_or(4096),
+            client_version: layers.one("client_version", client_version)?.unwrap_or(ClientVersion::DEFAULT),
             remote_timeouts: Timeouts::default(),
         })
     }
@@ -239,6 +243,10 @@ fn age(text: &str) -> Result<i64, String> {
 
 fn percent(text: &str) -> Result<u8, String> {
     text.parse().ok().filter(|percent| *percent <= 100).ok_or_else(|| "is a number of percent, 0 to 100".to_owned())
+}
+
+fn client_version(text: &str) -> Result<ClientVersion, String> {
+    ClientVersion::parse(text).ok_or_else(|| "is three or four numbers such as \"32.0.1.2\"".to_owned())
 }
 
 fn count(text: &str) -> Result<usize, String> {

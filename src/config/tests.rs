@@ -52,6 +52,7 @@ fn the_defaults_are_what_tests_and_demo_use() {
     let plain = Config::for_data("davroot");
     assert_eq!((config.data, config.umask, config.cache_size), (plain.data, plain.umask, plain.cache_size));
     assert_eq!((config.trash, config.versions), (plain.trash, plain.versions));
+    assert_eq!(config.client_version, plain.client_version);
     assert_eq!((config.durability, config.log_format, config.connections_max), (plain.durability, plain.log_format, plain.connections_max));
 }
 
@@ -73,6 +74,7 @@ fn bad_values_say_what_they_should_be() {
     refused("public_url = \"ftp://a\"", "http or https");
     refused("trusted_proxies = [\"10.0.0.0/33\"]", "network");
     refused("cache_size = \"lots\"", "size");
+    refused("client_version = \"new\"", "three or four numbers");
     refused("listen = \"unix:socket\"", "absolute");
     refused("trash_max_age = \"30\"", "an age such as");
     refused("versions_max_share = \"101\"", "0 to 100");

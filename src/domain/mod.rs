@@ -16,6 +16,7 @@ mod records;
 mod secret;
 mod upload;
 mod user;
+mod version;
 
 pub use checksum::{Algorithm, Checksum, InvalidChecksum};
 pub use clock::{Clock, Timestamp};
@@ -33,3 +34,4 @@ pub use records::{AppPassword, Link, LinkId, Mount, MountState, OfflineCause, Re
 pub use secret::{Secret, ShareToken};
 pub use upload::{ChunkName, Upload, UploadId, UploadName};
 pub use user::{InvalidUserName, UserName, parse_bytes};
+pub use version::ClientVersion;

@@ -1,4 +1,6 @@
 //! One folder per outside language. They share `service` and `tree`, never each other.
 
 pub mod dav;
+pub mod login;
+pub mod ocs;
 pub mod public;

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use crate::wire::Body;
 
 /// The challenge of every root (RFC 7617 2.1).
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Causeway\", charset=\"UTF-8\"");
+pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Causeway\", charset=\"UTF-8\"");
 const XML: HeaderValue = HeaderValue::from_static("application/xml; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -90,7 +90,8 @@ pub(super) fn fault() -> Response<Body> {
     fixed(StatusCode::INTERNAL_SERVER_ERROR, XML, sabre!("InternalServerError", "A fault of this server. It was logged."))
 }
 
-fn retry_after(mut response: Response<Body>, wait: Duration) -> Response<Body> {
+/// With the time after which to try again.
+pub(super) fn retry_after(mut response: Response<Body>, wait: Duration) -> Response<Body> {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     response
 }

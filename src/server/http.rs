@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::answers;
 use super::basic::{Credentials, credentials};
 use super::body::{Access, Counted, Watched};
+use super::clients;
 use super::metrics::{Counting, Metrics, RequestLabels, method_label};
 use super::peer::{Client, Peer};
 use super::route::Route;
@@ -98,6 +99,11 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
     if via.loops(app.services.store().instance_id()) {
         return answers::loop_detected();
     }
+    if app.services.maintenance().is_on()
+        && let Some(closed) = clients::maintenance(&route, &request)
+    {
+        return closed;
+    }
     let request = request.map(|body| Watched::new(body, app.upload_max).boxed_unsync());
     let asked = Asked { app, client, via };
     match route {
@@ -109,6 +115,11 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::LinkLogin { root } => asked.link_login(request, root).await,
         Route::LinkFiles { root, token } => asked.link_files(request, root, &token).await,
         Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
+        Route::Status => asked.status(request.method()),
+        Route::Ocs { path } => asked.ocs(request, &path).await,
+        Route::ShareInfo => asked.share_info(request).await,
+        Route::Login { step } => asked.login_flow(request, step).await,
+        Route::NoContent => clients::no_content(),
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => app.web.respond(&route, client, request).await,
     }
 }

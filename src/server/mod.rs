@@ -6,15 +6,18 @@
 mod answers;
 mod basic;
 mod body;
+mod clients;
 pub mod control;
 mod http;
 pub mod listen;
+mod login;
 mod metrics;
 mod pages;
 mod peer;
 mod route;
 mod sendfile;
 mod serve;
+mod site;
 mod stream;
 pub mod tasks;
 pub mod tls;
@@ -174,6 +177,7 @@ pub fn service_options(config: &Config, base_url: &str, addresses: &[Listen]) ->
         public_url: base_url.to_owned(),
         config_file: None,
         own_hosts: bound.chain(public).chain(config.trusted_domains.iter().cloned()).collect(),
+        client_version: config.client_version,
         remote_timeouts: config.remote_timeouts.clone(),
         trash: config.trash,
         versions: config.versions,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
+use super::login::Step;
 use crate::protocol::dav;
 
 /// Where a request goes.
@@ -62,6 +63,22 @@ pub(super) enum Route {
         /// What of it.
         page: Page,
     },
+    /// `/status.php`: what sync clients ask first.
+    Status,
+    /// `/index.php/apps/files_sharing/shareinfo`: what a mounting server asks when something fails.
+    ShareInfo,
+    /// `/ocs/…`.
+    Ocs {
+        /// What stands behind it.
+        path: String,
+    },
+    /// `/login/v2…`, with or without `index.php`: a client gets its own password through the browser.
+    Login {
+        /// Which part.
+        step: Step,
+    },
+    /// `/index.php/204`: phones look whether they have a network.
+    NoContent,
     /// `/healthz`: the process answers.
     Healthz,
     /// `/readyz`: the process serves.
@@ -98,6 +115,7 @@ const META: &[&str] = &["/remote.php/dav/meta", "/dav/meta"];
 const LINK_FILES: &[&str] = &["/public.php/dav/files/", "/remote.php/dav/public-files/", "/dav/public-files/"];
 const HOMES: &[&str] = &["/remote.php/webdav", "/webdav"];
 const PAGES: &[&str] = &["/s/", "/index.php/s/"];
+const LOGIN: &str = "/login/v2";
 
 impl Route {
     /// Reads the path of a request. `prefix` is the path of the public URL: a proxy may have taken it off or not.
@@ -144,7 +162,7 @@ impl Route {
             "/readyz" => Route::Readyz,
             "/metrics" => Route::Metrics,
             "/remote.php/dav/bulk" | "/dav/bulk" => Route::Bulk,
-            _ => Route::Unknown,
+            _ => of_clients(inner, prefix).unwrap_or(Route::Unknown),
         }
     }
 
@@ -161,6 +179,11 @@ impl Route {
             Route::LinkFiles { .. } => "link-files",
             Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
             Route::LinkPage { page: Page::Download, .. } => "link-download",
+            Route::Status => "status",
+            Route::ShareInfo => "share-info",
+            Route::Ocs { .. } => "ocs",
+            Route::Login { .. } => "login",
+            Route::NoContent => "no-content",
             Route::Healthz => "healthz",
             Route::Readyz => "readyz",
             Route::Metrics => "metrics",
@@ -172,6 +195,26 @@ impl Route {
 impl fmt::Debug for Route {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+/// What sync clients ask beside WebDAV; everything but `status.php` also stands below `/index.php`.
+fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
+    let (script, path) = match below(inner, "/index.php") {
+        Some(rest) => ("/index.php", rest),
+        None => ("", inner),
+    };
+    if let Some(path) = path.strip_prefix("/ocs/") {
+        return Some(Route::Ocs { path: path.to_owned() });
+    }
+    if let Some(rest) = below(path, LOGIN) {
+        return Step::parse(rest, &format!("{prefix}{script}{LOGIN}")).map(|step| Route::Login { step });
+    }
+    match (script, path) {
+        ("", "/status.php") => Some(Route::Status),
+        (_, "/apps/files_sharing/shareinfo") => Some(Route::ShareInfo),
+        (_, "/204") => Some(Route::NoContent),
+        _ => None,
     }
 }
 
@@ -233,6 +276,23 @@ mod tests {
         check("/s/TOK", Route::LinkPage { base: text("/s/TOK"), token: text("TOK"), page: Page::View });
         check("/index.php/s/TOK/download", Route::LinkPage { base: text("/index.php/s/TOK"), token: text("TOK"), page: Page::Download });
         check("/s/TOK/other", Route::Unknown);
+        for path in ["/ocs/v1.php/cloud/user", "/index.php/ocs/v1.php/cloud/user"] {
+            check(path, Route::Ocs { path: text("v1.php/cloud/user") });
+        }
+        check("/ocs/", Route::Ocs { path: text("") });
+        check("/status.php", Route::Status);
+        check("/index.php/status.php", Route::Unknown);
+        check("/index.php/apps/files_sharing/shareinfo", Route::ShareInfo);
+        check("/index.php/204", Route::NoContent);
+        for root in ["/login/v2", "/index.php/login/v2"] {
+            let base = format!("{root}/flow/TOK");
+            check(root, Route::Login { step: Step::Start });
+            check(&format!("{root}/poll"), Route::Login { step: Step::Poll });
+            check(&base, Route::Login { step: Step::SignIn { base: base.clone(), token: text("TOK") } });
+            check(&format!("{base}/grant"), Route::Login { step: Step::Grant { base: base.clone(), token: text("TOK") } });
+            check(&format!("{base}/other"), Route::Unknown);
+            check(&format!("{root}/flow/a%22b"), Route::Unknown);
+        }
         check("/", Route::Root);
         check("/readyz", Route::Readyz);
     }
@@ -250,5 +310,6 @@ mod tests {
     fn f6_debug_shows_no_token() {
         assert_eq!(format!("{:?}", Route::parse("/s/SECRET", "")), "link-page");
         assert_eq!(format!("{:?}", Route::parse("/public.php/dav/files/SECRET", "")), "link-files");
+        assert_eq!(format!("{:?}", Route::parse("/login/v2/flow/SECRET", "")), "login");
     }
 }

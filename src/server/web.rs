@@ -66,6 +66,11 @@ impl Web {
             | Route::LinkLogin { .. }
             | Route::LinkFiles { .. }
             | Route::LinkPage { .. }
+            | Route::Status
+            | Route::ShareInfo
+            | Route::Ocs { .. }
+            | Route::Login { .. }
+            | Route::NoContent
             | Route::Unknown => "/unknown",
         };
         *request.uri_mut() = Uri::from_static(path);

@@ -45,6 +45,15 @@ pub struct Attempt<'a> {
     pub address: IpAddr,
 }
 
+/// A login that succeeded.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Who.
+    pub user: Arc<User>,
+    /// The number of the app password, where it was one and not the account's password.
+    pub app_password: Option<u64>,
+}
+
 /// Why a login fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
@@ -113,13 +122,23 @@ impl Accounts {
     /// # Errors
     /// [`Denied`], the same for an unknown name and a wrong password.
     pub async fn login(&self, attempt: Attempt<'_>) -> Result<Arc<User>, Denied> {
+        Ok(self.authenticate(attempt).await?.user)
+    }
+
+    /// Checks a name and a password, for callers to whom it matters which password it was.
+    ///
+    /// # Errors
+    /// As [`Accounts::login`].
+    pub async fn authenticate(&self, attempt: Attempt<'_>) -> Result<Session, Denied> {
         if let Some(wait) = self.throttle.address_waits(attempt.address) {
             return Err(Denied::Throttled(wait));
         }
         let subject = format!("user:{}", attempt.name.chars().take(64).collect::<String>().to_ascii_lowercase());
         let user = UserName::parse(attempt.name).ok().and_then(|name| self.get(&name));
-        if let Some(user) = user.as_ref().filter(|user| self.has_app_password(user, attempt.password)) {
-            return Ok(Arc::clone(user));
+        if let Some(user) = &user
+            && let Some(id) = self.app_password(user, attempt.password)
+        {
+            return Ok(Session { user: Arc::clone(user), app_password: Some(id) });
         }
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         // Who logged in lately goes on while others guess at the account from elsewhere.
@@ -130,7 +149,7 @@ impl Accounts {
             return Err(Denied::Throttled(wait));
         }
         match self.passwords.verify(&subject, stored.as_ref(), attempt.password).await {
-            Verdict::Right => user.ok_or(Denied::Wrong),
+            Verdict::Right => user.map(|user| Session { user, app_password: None }).ok_or(Denied::Wrong),
             Verdict::StillWrong => Err(Denied::Wrong),
             Verdict::Wrong => {
                 self.throttle.failed(attempt.address, &subject);
@@ -141,10 +160,10 @@ impl Accounts {
         }
     }
 
-    fn has_app_password(&self, user: &User, password: &Secret) -> bool {
+    fn app_password(&self, user: &User, password: &Secret) -> Option<u64> {
         let digest: [u8; 32] = Sha256::digest(password.expose().as_bytes()).into();
         let all = self.app_passwords.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(&digest).is_some_and(|app| app.user == user.name)
+        all.get(&digest).filter(|app| app.user == user.name).map(|app| app.id)
     }
 
     /// The account of a name, in any case.
@@ -171,6 +190,14 @@ impl Accounts {
     /// How many app passwords an account has.
     pub fn app_passwords(&self, user: &UserName) -> usize {
         self.app_passwords.read().unwrap_or_else(PoisonError::into_inner).values().filter(|app| app.user == *user).count()
+    }
+
+    /// The app passwords of an account, oldest first; the passwords themselves are not kept.
+    pub fn list_app_passwords(&self, user: &UserName) -> Vec<AppPassword> {
+        let all = self.app_passwords.read().unwrap_or_else(PoisonError::into_inner);
+        let mut own: Vec<_> = all.values().filter(|app| app.user == *user).cloned().collect();
+        own.sort_by_key(|app| app.id);
+        own
     }
 
     /// Whether anybody may administer the server.
@@ -251,6 +278,23 @@ impl Accounts {
         self.app_passwords.write().unwrap_or_else(PoisonError::into_inner).insert(app.sha256, app);
         tracing::info!(user.id = %user.name, "an app password was made");
         Ok(password)
+    }
+
+    /// Revokes an app password; it stops at once.
+    ///
+    /// # Errors
+    /// Where the account has no such password.
+    pub async fn revoke_app_password(&self, name: &str, id: u64) -> Result<AppPassword> {
+        let _changing = self.changing.lock().await;
+        let user = self.require(name)?;
+        let own = self.list_app_passwords(&user.name).into_iter().find(|app| app.id == id);
+        let missing = || Refusal::not_found(format!("`{name}` has no app password {id}; `causeway user app-passwords {name}` lists them"));
+        let app = own.ok_or_else(missing)?;
+        // Should the store fail now, the password works again after a restart, and the caller is told that it was not done.
+        self.app_passwords.write().unwrap_or_else(PoisonError::into_inner).remove(&app.sha256);
+        self.store.commit(Batch::new().delete::<AppPassword>(&app.key())).await?;
+        tracing::info!(user.id = %user.name, "an app password was revoked");
+        Ok(app)
     }
 
     /// Removes an account with its app passwords. The home goes to `.causeway/removed`, or is deleted. Links and mounts are the

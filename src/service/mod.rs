@@ -8,6 +8,8 @@ pub mod admin;
 pub mod backup;
 mod doctor;
 pub mod groups;
+pub mod login_flow;
+pub mod maintenance;
 pub mod mounts;
 pub mod passwords;
 mod refusal;
@@ -47,6 +49,8 @@ struct Inner {
     mounting: mounts::Mounting,
     throttle: Arc<throttle::Throttle>,
     uploads: uploads::Uploads,
+    login_flows: login_flow::LoginFlows,
+    maintenance: maintenance::Maintenance,
 }
 
 impl std::fmt::Debug for Services {
@@ -84,6 +88,16 @@ impl Services {
     /// Uploads in chunks.
     pub fn uploads(&self) -> &uploads::Uploads {
         &self.inner.uploads
+    }
+
+    /// Clients that wait for their users to grant them access.
+    pub fn login_flows(&self) -> &login_flow::LoginFlows {
+        &self.inner.login_flows
+    }
+
+    /// Whether every protocol is closed.
+    pub fn maintenance(&self) -> &maintenance::Maintenance {
+        &self.inner.maintenance
     }
 
     /// Trees, for views.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::accounts::Accounts;
 use super::groups::Groups;
+use super::login_flow::LoginFlows;
+use super::maintenance::Maintenance;
 use super::mounts::Mounting;
 use super::passwords::Passwords;
 use super::secrets::Vault;
@@ -15,7 +17,7 @@ use super::sharing::Sharing;
 use super::throttle::Throttle;
 use super::uploads::Uploads;
 use super::{Inner, Refusal, Services, random_password};
-use crate::domain::{Clock, Keep};
+use crate::domain::{ClientVersion, Clock, Keep};
 use crate::remote::Timeouts;
 use crate::space::{SpaceOptions, Spaces};
 use crate::store::{self, Durability, Store};
@@ -36,6 +38,8 @@ pub struct Options {
     pub config_file: Option<PathBuf>,
     /// Further names of this server, lower case, as `host[:port]`.
     pub own_hosts: Vec<String>,
+    /// What sync clients are told.
+    pub client_version: ClientVersion,
     /// How long other servers may take.
     pub remote_timeouts: Timeouts,
     /// What of the deleted is kept.
@@ -109,7 +113,23 @@ impl Services {
         let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), passwords, Arc::clone(&throttle)).map_err(other)?;
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
-        let inner = Inner { options, clock, store, spaces, forest, accounts, groups, sharing, mounting, throttle, uploads };
+        let login_flows = LoginFlows::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
+        let maintenance = Maintenance::open(store.clone()).map_err(other)?;
+        let inner = Inner {
+            options,
+            clock,
+            store,
+            spaces,
+            forest,
+            accounts,
+            groups,
+            sharing,
+            mounting,
+            throttle,
+            uploads,
+            login_flows,
+            maintenance,
+        };
         Ok(Services { inner: Arc::new(inner) })
     }
 

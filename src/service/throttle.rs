@@ -100,7 +100,7 @@ fn make_room(buckets: &mut HashMap<Key, Bucket>, now: i64) {
 }
 
 /// What one customer of a provider has: an IPv4 address or an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() & (u128::MAX << 64)).into()),

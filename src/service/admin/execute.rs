@@ -32,6 +32,8 @@ impl Services {
                 Ok(Outcome::Done(format!("password of {name} changed")))
             }
             Command::UserAppPassword { name, label } => Ok(Outcome::Secret(self.accounts().add_app_password(&name, label).await?)),
+            Command::Account { name, what } => self.account(&name, what).await,
+            Command::Maintenance { on } => self.switch_maintenance(on).await,
             Command::UserRemove { name, purge } => Ok(Outcome::Done(match self.remove_user(&name, purge).await? {
                 Some(folder) => format!("user {name} removed; the files are in {}", folder.display()),
                 None => format!("user {name} removed with all files"),
@@ -261,7 +263,8 @@ fn last_day(end: Timestamp) -> Option<String> {
     DateTime::from_timestamp(end.checked_sub(1)?, 0).map(|time| time.format("%Y-%m-%d").to_string())
 }
 
-fn rfc3339(time: Timestamp) -> String {
+/// A time as people and programs read it.
+pub(super) fn rfc3339(time: Timestamp) -> String {
     DateTime::from_timestamp(time, 0).map(|time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 

@@ -1,14 +1,16 @@
 //! Administration as data: what a command asks for and what comes of it. The control socket carries these, and the commands use them
 //! alike whether a server runs or not.
 
+mod account;
 mod execute;
 mod groups;
 mod rows;
 
 use serde::{Deserialize, Serialize};
 
+pub use account::AccountCommand;
 pub use groups::{GroupCommand, GroupRow};
-pub use rows::{CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
+pub use rows::{AppPasswordRow, CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
 
 use crate::domain::Secret;
 
@@ -45,6 +47,18 @@ pub enum Command {
         name: String,
         /// What for.
         label: String,
+    },
+    /// Something about one account that is there.
+    Account {
+        /// Whose.
+        name: String,
+        /// What.
+        what: AccountCommand,
+    },
+    /// Whether every protocol is closed, after closing or opening them if asked to.
+    Maintenance {
+        /// Close or open; none asks only.
+        on: Option<bool>,
     },
     /// The end of an account.
     UserRemove {
@@ -184,6 +198,10 @@ pub enum Outcome {
     Secret(Secret),
     /// Accounts.
     Users(Vec<UserRow>),
+    /// App passwords.
+    AppPasswords(Vec<AppPasswordRow>),
+    /// Whether the server is in maintenance.
+    Maintenance(bool),
     /// One new or changed link.
     Link(LinkRow),
     /// Links.

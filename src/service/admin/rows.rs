@@ -19,6 +19,17 @@ pub struct UserRow {
     pub created: String,
 }
 
+/// An app password; the password itself is not kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AppPasswordRow {
+    /// Number, for revoking it.
+    pub id: u64,
+    /// What it is for.
+    pub label: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+}
+
 /// A public link.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LinkRow {

@@ -1,0 +1,101 @@
+//! `cloud/capabilities`: what clients may reckon with. An anonymous caller learns what is needed to log in, and no more.
+
+use crate::protocol::ocs::call::Call;
+use crate::protocol::ocs::envelope::Value;
+use crate::protocol::ocs::features::{CHUNK_BYTES_ADVISED, CHUNKS_AT_ONCE_ADVISED, FEATURES, POLL_SECONDS_ADVISED};
+use crate::protocol::ocs::status;
+
+/// Version and capabilities.
+pub(super) fn capabilities(call: &Call) -> Value {
+    let version = call.services.options().client_version;
+    let numbers = Value::map([
+        ("major", version.major.into()),
+        ("minor", version.minor.into()),
+        ("micro", version.micro.into()),
+        ("string", version.short().into()),
+        ("edition", "".into()),
+        ("extendedSupport", false.into()),
+    ]);
+    let capabilities = if call.is_known() {
+        Value::map([("core", core(call)), ("checksums", checksums()), ("dav", dav()), ("files", files()), ("files_sharing", sharing())])
+    } else {
+        Value::map([("core", core(call))])
+    };
+    Value::map([("version", numbers), ("capabilities", capabilities)])
+}
+
+fn core(call: &Call) -> Value {
+    Value::map([
+        ("pollinterval", POLL_SECONDS_ADVISED.into()),
+        ("webdav-root", "remote.php/webdav".into()),
+        ("status", status::fields(&call.services)),
+    ])
+}
+
+fn checksums() -> Value {
+    // SHA1 is what is kept and told of each file; others are verified on the way in.
+    Value::map([("supportedTypes", Value::list(["SHA1"])), ("preferredUploadType", "SHA1".into())])
+}
+
+fn dav() -> Value {
+    let mut entries = Vec::new();
+    if FEATURES.chunking {
+        entries.push(("chunking", "1.0".into()));
+    }
+    if FEATURES.bulk_upload {
+        entries.push(("bulkupload", "1.0".into()));
+    }
+    if FEATURES.trash {
+        entries.push(("trashbin", "1.0".into()));
+    }
+    entries.push(("propfind", Value::map([("depth_infinity", true.into())])));
+    Value::Map(entries)
+}
+
+/// Names follow the rules of paths and no others (`domain::Name`): everything but a slash, `.` and `..` is kept as it was sent.
+fn files() -> Value {
+    let none = || Value::nothing();
+    let chunks = Value::map([("max_size", CHUNK_BYTES_ADVISED.into()), ("max_parallel_count", CHUNKS_AT_ONCE_ADVISED.into())]);
+    let mut entries = vec![("bigfilechunking", FEATURES.chunking.into())];
+    if FEATURES.chunking {
+        entries.push(("chunked_upload", chunks));
+    }
+    entries.extend([
+        ("undelete", FEATURES.trash.into()),
+        ("versioning", FEATURES.versions.into()),
+        ("file_locking_support", true.into()),
+        ("file_locking_enable_file_action", false.into()),
+        ("blacklisted_files", none()),
+        ("forbidden_filenames", none()),
+        ("forbidden_filename_basenames", none()),
+        ("forbidden_filename_extensions", none()),
+        ("forbidden_filename_characters", Value::list(["/"])),
+    ]);
+    Value::Map(entries)
+}
+
+fn sharing() -> Value {
+    let off = || Value::map([("enabled", false.into())]);
+    let public = Value::map([
+        ("enabled", true.into()),
+        ("password", Value::map([("enforced", false.into()), ("askForOptionalPassword", false.into())])),
+        ("expire_date", off()),
+        ("send_mail", false.into()),
+        ("upload", true.into()),
+        ("upload_files_drop", true.into()),
+        ("supports_upload_only", true.into()),
+        ("multiple", true.into()),
+        ("multiple_links", true.into()),
+    ]);
+    Value::map([
+        ("api_enabled", FEATURES.share_api.into()),
+        ("can_share", FEATURES.share_api.into()),
+        ("public", public),
+        ("user", Value::map([("send_mail", false.into()), ("expire_date", off())])),
+        ("user_sharing", FEATURES.user_shares.into()),
+        ("group_sharing", FEATURES.group_shares.into()),
+        ("resharing", FEATURES.resharing.into()),
+        ("default_permissions", 31_u64.into()),
+        ("federation", Value::map([("outgoing", FEATURES.federation.into()), ("incoming", FEATURES.federation.into())])),
+    ])
+}

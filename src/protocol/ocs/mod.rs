@@ -1,0 +1,60 @@
+//! OCS, the interface by which ownCloud and Nextcloud clients ask about the server and its accounts, in XML and JSON, and `status.php`.
+//!
+//! An endpoint is one file that turns a [`Call`] into an [`Answer`], and a line in [`answer`]. The server has judged the login before;
+//! [`envelope`] renders whatever comes of it for the version and the format that were asked for.
+//!
+//! **Invariants:** only what is true is offered ([`features`]); an anonymous caller learns nothing of accounts; what is below `/ocs` and not
+//! known answers 998 in an envelope, never a bare 404.
+
+mod call;
+mod capabilities;
+mod envelope;
+pub mod features;
+mod parameters;
+mod passwords;
+mod status;
+mod user;
+
+use http::{Method, Request, Response};
+
+pub use call::Caller;
+use call::{Call, Context};
+use envelope::{Answer, Value};
+pub use envelope::{Form, Format, Problem, Version};
+pub use status::status;
+
+use crate::service::Services;
+use crate::wire::Body;
+
+/// Answers one request whose login was judged. `path` is what stands behind `/ocs/`.
+pub async fn handle(request: Request<Body>, path: &str, services: &Services, caller: Caller) -> Response<Body> {
+    let form = Form::of(path, &request);
+    let context = Context { services: services.clone(), caller };
+    let answer = match Call::read(request, path, context).await {
+        Ok(call) => answer(&call).await,
+        Err(problem) => Err(problem),
+    };
+    form.render(answer)
+}
+
+/// Every endpoint there is.
+async fn answer(call: &Call) -> Answer {
+    let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
+    match segments.as_slice() {
+        ["config"] => reading(call, status::config),
+        ["cloud", "capabilities"] => reading(call, capabilities::capabilities),
+        ["cloud", "user"] => user::own(call).await,
+        ["core", "getapppassword"] => passwords::make(call).await,
+        ["core", "apppassword"] => passwords::revoke(call).await,
+        // Clients ask which applications a web interface would show; there are none.
+        ["core", "navigation", "apps"] => call.session().map(|_session| Value::nothing()),
+        _ => Err(Problem::unknown()),
+    }
+}
+
+fn reading(call: &Call, value: fn(&Call) -> Value) -> Answer {
+    match call.method {
+        Method::GET | Method::HEAD => Ok(value(call)),
+        _ => Err(Problem::not_allowed()),
+    }
+}
