@@ -278,7 +278,11 @@ impl<'a> Overlay<'a> {
             self.set(space, from.clone(), None);
             self.leave_trash(space, from, node.id);
         }
-        node.etag = Etag::Version { epoch: self.epoch, version };
+        // A file that moves is the file that it was. By another etag, a client that moved it would take it for changed by somebody else, and bring
+        // it back when its user deletes it.
+        if node.kind != Kind::File || *from == to {
+            node.etag = Etag::Version { epoch: self.epoch, version };
+        }
         self.renamed_in.extend([from.parent, to.parent]);
         self.raise(space, from.parent, difference(node.size, 0), version);
         self.raise(space, to.parent, difference(0, node.size), version);
