@@ -106,6 +106,18 @@ pub const OCS_PARAMETERS_MAX: usize = 200;
 pub const SHAREINFO_NODES_MAX: usize = 100_000;
 /// Deepest level of folders in one answer of shareinfo.
 pub const SHAREINFO_DEPTH_MAX: usize = 64;
+/// Most shares with users and groups that one user makes.
+pub const USER_SHARES_MAX: usize = 10_000;
+/// Most shares that hang in one user's tree; further ones wait to be accepted.
+pub const USER_RECEIVED_MAX: usize = 1_000;
+/// Most times that a share is shared on.
+pub const SHARE_HOPS_MAX: usize = 16;
+/// Deepest nesting of shares that hang in shared folders, as one user sees them.
+pub const SHARE_DEPTH_MAX: usize = 3;
+/// Most shares that one request looks into.
+pub const SHARE_VISITS_MAX: usize = 10_000;
+/// Longest note to the receivers of a share, in bytes.
+pub const SHARE_NOTE_BYTES_MAX: usize = 1_000;
 /// Largest form that a page sends, in bytes.
 pub const FORM_BYTES_MAX: usize = 8 * 1024;
 /// Longest line on the control socket, in bytes.

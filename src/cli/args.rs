@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::groups::GroupVerb;
+use super::shares::ShareVerb;
 
 /// A WebDAV server whose users mount each other's public links across servers.
 #[derive(Debug, Parser)]
@@ -36,6 +37,9 @@ pub(super) enum Verb {
     /// Groups of accounts
     #[command(subcommand)]
     Group(GroupVerb),
+    /// Files and folders that users share with users and groups of this server
+    #[command(subcommand)]
+    Share(ShareVerb),
     /// Public links of users' files and folders
     #[command(subcommand)]
     Link(LinkVerb),

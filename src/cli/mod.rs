@@ -12,6 +12,7 @@ mod output;
 mod secrets;
 mod serve;
 mod settings;
+mod shares;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Restore { folder } => manage::restore(&settings, &folder, out)?,
         Verb::User(command) => manage::user(&settings, command, out).await?,
         Verb::Group(command) => manage::print(&settings, groups::command(command), out).await?,
+        Verb::Share(command) => manage::print(&settings, shares::command(command), out).await?,
         Verb::Link(command) => manage::link(&settings, command, out).await?,
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,

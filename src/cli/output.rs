@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::service::admin::{CheckRow, Health, Outcome};
+use crate::service::admin::{CheckRow, GroupRow, Health, Outcome, ReceivedRow, ShareRow};
 
 /// Where commands print to.
 #[derive(Debug, Clone, Copy)]
@@ -81,13 +81,13 @@ impl Out {
                 };
                 self.table(&["ID", "PATH", "REMOTE", "OWNER", "STATE", "HINT"], rows.iter().map(cells));
             }
-            Outcome::Group(row) => {
-                self.line(&format!("{} ({})", row.name, row.display_name));
-                self.line(&format!("members: {}", row.members.join(" ")));
-                self.line(&format!("subadmins: {}", row.subadmins.join(" ")));
-            }
+            Outcome::Share(row) => self.share(row),
+            Outcome::ReceivedShare(row) => self.received_share(row),
+            Outcome::Shares(rows) => self.shares(rows),
+            Outcome::ReceivedShares(rows) => self.received_shares(rows),
+            Outcome::Group(row) => self.group(row),
             Outcome::Groups(rows) => {
-                let cells = |row: &crate::service::admin::GroupRow| {
+                let cells = |row: &GroupRow| {
                     vec![row.name.clone(), row.display_name.clone(), row.members.len().to_string(), row.subadmins.join(" ")]
                 };
                 self.table(&["NAME", "DISPLAY NAME", "MEMBERS", "SUBADMINS"], rows.iter().map(cells));
@@ -106,6 +106,50 @@ impl Out {
                 }
             }
         }
+    }
+
+    fn group(self, row: &GroupRow) {
+        self.line(&format!("{} ({})", row.name, row.display_name));
+        self.line(&format!("members: {}", row.members.join(" ")));
+        self.line(&format!("subadmins: {}", row.subadmins.join(" ")));
+    }
+
+    fn share(self, row: &ShareRow) {
+        let place = row.path.as_deref().unwrap_or("(gone)");
+        self.line(&format!("share {}: {}:{place} with {}, permissions {}", row.id, row.owner, row.with, row.permissions));
+    }
+
+    fn received_share(self, row: &ReceivedRow) {
+        let place = row.path.as_ref().map_or_else(|| "nowhere".to_owned(), |path| format!("{}:{path}", row.user));
+        self.line(&format!("share {} of {} at {place} is {}", row.id, row.owner, row.state));
+    }
+
+    fn shares(self, rows: &[ShareRow]) {
+        let cells = |row: &ShareRow| {
+            let path = row.path.clone().unwrap_or_else(|| "(gone)".to_owned());
+            let expires = row.expires.clone().unwrap_or_else(|| "-".to_owned());
+            let place = format!("{}:{path}", row.owner);
+            vec![row.id.to_string(), place, row.with.clone(), row.permissions.to_string(), row.shared_by.clone(), expires, row.note.clone()]
+        };
+        self.table(&["ID", "PATH", "WITH", "PERMISSIONS", "SHARED BY", "EXPIRES", "NOTE"], rows.iter().map(cells));
+    }
+
+    fn received_shares(self, rows: &[ReceivedRow]) {
+        let cells = |row: &ReceivedRow| {
+            let path = row.path.clone().unwrap_or_else(|| "-".to_owned());
+            let permissions = row.permissions.to_string();
+            vec![
+                row.id.to_string(),
+                row.name.clone(),
+                path,
+                row.owner.clone(),
+                row.shared_by.clone(),
+                permissions,
+                row.state.clone(),
+                row.note.clone(),
+            ]
+        };
+        self.table(&["ID", "NAME", "PATH", "OWNER", "SHARED BY", "PERMISSIONS", "STATE", "NOTE"], rows.iter().map(cells));
     }
 
     /// One thing that was checked.
@@ -130,6 +174,10 @@ impl Out {
             Outcome::Maintenance(on) => self.json(&serde_json::json!({ "maintenance": on })),
             Outcome::Links(rows) => self.json(rows),
             Outcome::Mounts(rows) => self.json(rows),
+            Outcome::Share(row) => self.json(row),
+            Outcome::Shares(rows) => self.json(rows),
+            Outcome::ReceivedShare(row) => self.json(row),
+            Outcome::ReceivedShares(rows) => self.json(rows),
             Outcome::Group(row) => self.json(row),
             Outcome::Groups(rows) => self.json(rows),
             Outcome::Remotes(rows) => self.json(rows),

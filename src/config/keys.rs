@@ -44,6 +44,7 @@ pub const KEYS: &[Key] = &[
     key("trash_max_share", "50", "how much they may take, in percent of the quota or of the free disk; 0 switches the trash off"),
     key("versions_max_age", "90d", "how long old versions of files are kept; 0 switches them off"),
     key("versions_max_share", "50", "how much they may take, in percent of the quota or of the free disk; 0 switches them off"),
+    key("auto_accept_shares", "true", "whether what is shared with users appears in their trees at once; else they accept it first"),
     key("connections_max", "4096", "most connections at once"),
     key(
         "client_version",

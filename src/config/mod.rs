@@ -123,6 +123,8 @@ pub struct Config {
     pub trash: Keep,
     /// What of the overwritten is kept.
     pub versions: Keep,
+    /// Whether what is shared with users appears in their trees at once.
+    pub auto_accept_shares: bool,
     /// Most connections at once.
     pub connections_max: usize,
     /// The version that sync clients are told.
@@ -149,6 +151,7 @@ impl Config {
             upload_max: None,
             trash: Keep::TRASH,
             versions: Keep::VERSIONS,
+            auto_accept_shares: true,
             connections_max: 4096,
             client_version: ClientVersion::DEFAULT,
             remote_timeouts: Timeouts::default(),
@@ -184,6 +187,7 @@ impl Config {
                 max_age: layers.one("versions_max_age", age)?.unwrap_or(Keep::VERSIONS.max_age),
                 max_share: layers.one("versions_max_share", percent)?.unwrap_or(Keep::VERSIONS.max_share),
             },
+            auto_accept_shares: layers.one("auto_accept_shares", switch)?.unwrap_or(true),
             connections_max: layers.one("connections_max", count)?.unwrap_or(4096),
             client_version: layers.one("client_version", client_version)?.unwrap_or(ClientVersion::DEFAULT),
             remote_timeouts: Timeouts::default(),
@@ -247,6 +251,10 @@ fn percent(text: &str) -> Result<u8, String> {
 
 fn client_version(text: &str) -> Result<ClientVersion, String> {
     ClientVersion::parse(text).ok_or_else(|| "is three or four numbers such as \"32.0.1.2\"".to_owned())
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_error| "is true or false".to_owned())
 }
 
 fn count(text: &str) -> Result<usize, String> {

@@ -178,6 +178,7 @@ pub fn service_options(config: &Config, base_url: &str, addresses: &[Listen]) ->
         config_file: None,
         own_hosts: bound.chain(public).chain(config.trusted_domains.iter().cloned()).collect(),
         client_version: config.client_version,
+        auto_accept_shares: config.auto_accept_shares,
         remote_timeouts: config.remote_timeouts.clone(),
         trash: config.trash,
         versions: config.versions,
@@ -218,6 +219,9 @@ fn background(tasks: &Tasks, services: &Services) {
             tokio::time::sleep(LINK_SWEEP_EVERY).await;
             if let Err(error) = links.sharing().sweep().await {
                 tracing::warn!(%error, "links could not be looked through");
+            }
+            if let Err(error) = links.shares().sweep().await {
+                tracing::warn!(%error, "shares could not be looked through");
             }
         }
     });

@@ -3,7 +3,8 @@
 //! **Invariant**: memory follows the rows. A change is durable before anybody sees it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::Mutex;
 
@@ -13,9 +14,13 @@ use crate::domain::{Group, GroupName, User, UserName};
 use crate::limits::{DISPLAY_NAME_BYTES_MAX, GROUP_MEMBERS_MAX, GROUPS_MAX};
 use crate::store::{Batch, Record as _, Store};
 
+/// What is done after a group changed or went, before that is answered.
+type Observer = Box<dyn Fn(GroupName) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+
 /// The groups of a server, in memory.
 pub struct Groups {
     store: Store,
+    observer: OnceLock<Observer>,
     /// By folded name.
     groups: RwLock<HashMap<String, Arc<Group>>>,
     /// One change at a time.
@@ -29,7 +34,19 @@ impl Groups {
     /// Where the store cannot be read.
     pub fn open(store: Store) -> Result<Groups> {
         let groups = store.list::<Group>()?.into_iter().map(|group| (group.name.folded(), Arc::new(group))).collect();
-        Ok(Groups { store, groups: RwLock::new(groups), changing: Mutex::default() })
+        Ok(Groups { store, observer: OnceLock::new(), groups: RwLock::new(groups), changing: Mutex::default() })
+    }
+
+    /// Calls `observer` after each change of a group; set once.
+    pub(super) fn observe(&self, observer: Observer) {
+        let _known = self.observer.set(observer);
+    }
+
+    async fn tell(&self, name: &GroupName) -> Result<()> {
+        match self.observer.get() {
+            Some(observer) => observer(name.clone()).await,
+            None => Ok(()),
+        }
     }
 
     /// The group of a name, in any case.
@@ -99,7 +116,7 @@ impl Groups {
         self.store.commit(Batch::new().delete::<Group>(&group.key())).await?;
         self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(&group.name.folded());
         tracing::info!(group.id = %group.name, "a group was removed");
-        Ok(())
+        self.tell(&group.name).await
     }
 
     /// Shows a group by another name.
@@ -175,7 +192,8 @@ impl Groups {
         }
         self.store.commit(changed.iter().fold(Batch::new(), Batch::put)).await?;
         for group in changed {
-            self.publish(group);
+            let group = self.publish(group);
+            self.tell(&group.name).await?;
         }
         Ok(())
     }
@@ -190,7 +208,9 @@ impl Groups {
         }
         self.store.commit(Batch::new().present::<Group>(&changed.key()).put(&changed)).await?;
         tracing::info!(group.id = %changed.name, "a group was changed");
-        Ok(self.publish(changed))
+        let changed = self.publish(changed);
+        self.tell(&changed.name).await?;
+        Ok(changed)
     }
 
     fn publish(&self, group: Group) -> Arc<Group> {

@@ -15,6 +15,7 @@ pub mod passwords;
 mod refusal;
 mod secrets;
 pub mod setup;
+pub mod shares;
 pub mod sharing;
 pub mod throttle;
 mod trust;
@@ -43,8 +44,9 @@ struct Inner {
     store: Store,
     spaces: Spaces,
     forest: Forest,
-    accounts: accounts::Accounts,
-    groups: groups::Groups,
+    accounts: Arc<accounts::Accounts>,
+    groups: Arc<groups::Groups>,
+    shares: Arc<shares::UserShares>,
     sharing: sharing::Sharing,
     mounting: mounts::Mounting,
     throttle: Arc<throttle::Throttle>,
@@ -68,6 +70,11 @@ impl Services {
     /// Groups of accounts.
     pub fn groups(&self) -> &groups::Groups {
         &self.inner.groups
+    }
+
+    /// Shares between users and groups.
+    pub fn shares(&self) -> &shares::UserShares {
+        &self.inner.shares
     }
 
     /// Public links.

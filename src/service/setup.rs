@@ -13,6 +13,7 @@ use super::maintenance::Maintenance;
 use super::mounts::Mounting;
 use super::passwords::Passwords;
 use super::secrets::Vault;
+use super::shares::UserShares;
 use super::sharing::Sharing;
 use super::throttle::Throttle;
 use super::uploads::Uploads;
@@ -21,7 +22,7 @@ use crate::domain::{ClientVersion, Clock, Keep};
 use crate::remote::Timeouts;
 use crate::space::{SpaceOptions, Spaces};
 use crate::store::{self, Durability, Store};
-use crate::tree::Forest;
+use crate::tree::{Forest, Shares};
 
 /// How services are opened.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Options {
     pub own_hosts: Vec<String>,
     /// What sync clients are told.
     pub client_version: ClientVersion,
+    /// Whether what is shared with users appears in their trees at once.
+    pub auto_accept_shares: bool,
     /// How long other servers may take.
     pub remote_timeouts: Timeouts,
     /// What of the deleted is kept.
@@ -99,7 +102,8 @@ impl Services {
         let spaces = open_spaces(&store, &options.data, &clock, space_options).await?;
         let (remotes, mounts) = super::mounts::open_mounts(&store, &vault, &clock, &options).map_err(other)?;
         let fingerprint = store.epoch().to_string();
-        let forest = Forest::new(spaces.clone(), mounts.clone(), store.instance_id().to_owned(), fingerprint);
+        let shares = Shares::open(store.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
+        let forest = Forest::new(spaces.clone(), mounts.clone(), shares, store.instance_id().to_owned(), fingerprint);
         let throttle = Arc::new(Throttle::new(clock.clone()));
         let passwords = Arc::new(Passwords::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?);
         let accounts = {
@@ -109,7 +113,11 @@ impl Services {
             let opened = tokio::task::spawn_blocking(move || Accounts::open(store, spaces, clock, passwords, throttle)).await;
             opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(other)?
         };
-        let groups = Groups::open(store.clone()).map_err(other)?;
+        let (accounts, groups) = (Arc::new(accounts), Arc::new(Groups::open(store.clone()).map_err(other)?));
+        let users = (Arc::clone(&accounts), Arc::clone(&groups));
+        let shares = Arc::new(UserShares::new(store.clone(), forest.clone(), clock.clone(), users, options.auto_accept_shares));
+        shares.follow_groups();
+        shares.finish().await.map_err(other)?;
         let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), passwords, Arc::clone(&throttle)).map_err(other)?;
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
@@ -123,6 +131,7 @@ impl Services {
             forest,
             accounts,
             groups,
+            shares,
             sharing,
             mounting,
             throttle,

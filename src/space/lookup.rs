@@ -184,6 +184,37 @@ impl Space {
         }
     }
 
+    /// Whether a node is at or below another one now.
+    pub async fn is_within(&self, node: NodeId, collection: NodeId) -> Result<bool> {
+        if node == collection {
+            return Ok(true);
+        }
+        let (Some(path), Some(above)) = (self.path_of(node).await?, self.path_of(collection).await?) else {
+            return Ok(false);
+        };
+        Ok(path.starts_with(&above))
+    }
+
+    /// Whether a node is gone for good: deleted, or vanished from the disk so long ago that it will not be known again.
+    pub async fn is_gone(&self, node: NodeId) -> Result<bool> {
+        if self.path_of(node).await?.is_some() {
+            return Ok(false);
+        }
+        self.blocking(move |space| space.is_gone_now(node)).await
+    }
+
+    fn is_gone_now(&self, node: NodeId) -> Result<bool> {
+        let mut at = node;
+        while at != NodeId::ROOT {
+            let Some(place) = self.store.place(self.id, at)? else {
+                let garbage = self.store.garbage(self.id, at)?;
+                return Ok(garbage.is_none_or(|garbage| garbage.keep_until <= self.clock.now()));
+            };
+            at = place.parent;
+        }
+        Ok(false)
+    }
+
     /// Walks, and looks at the directory once more before it says that something is missing. Takes `structure` if it has to.
     pub(super) async fn walk_fresh(&self, at: &At) -> Result<Walk> {
         let walk = self.state().walk(at.base, &at.path);

@@ -230,6 +230,11 @@ impl Space {
                 mount_places.insert(mount.id, place);
             }
         }
+        for received in inner.store.list_below::<crate::domain::ReceivedShare>(&crate::store::received_prefix(id))? {
+            if let Some(place) = inner.store.place(id, NodeId(received.mount.0))? {
+                mount_places.insert(received.mount, place);
+            }
+        }
         let uploads = uploads::Uploads::load(inner, id)?;
         let (trash, versions) = hidden_roots(inner, id)?;
         let state = State::new(Roots { home: root, trash, versions }, inner.store.locks(id)?, mount_places);

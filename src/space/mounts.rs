@@ -136,6 +136,11 @@ impl Space {
         self.mountpoints().iter().find(|mountpoint| mountpoint.mount == mount).map(|mountpoint| mountpoint.path.clone())
     }
 
+    /// Whether a mount has a row anywhere: in the home, or in a deleted folder.
+    pub async fn has_mount(&self, mount: MountId) -> Result<bool> {
+        self.blocking(move |space| Ok(space.store.place(space.id, NodeId(mount.0))?.is_some())).await
+    }
+
     /// The row of a mountpoint that a path ends at.
     pub async fn mount_node(&self, at: &At) -> Result<Option<Node>> {
         match self.walk_fresh(at).await? {

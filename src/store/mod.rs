@@ -30,7 +30,7 @@ pub use committer::Observer;
 pub use kept::{TrashRow, VersionRow};
 pub use nodes::{Change, Check, Committed, Garbage, LockChange, LockRow, NodeJob, Place, Placement, RowChange, SpaceChanges, Step};
 pub use open::{Durability, Options, Recovery};
-pub use records::{Batch, Record, Table, user_key};
+pub use records::{Batch, Record, Table, received_prefix, user_key};
 
 use committer::Committer;
 use keys::Trees;

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AppPassword, Group, Link, LinkId, Mount, MountId, RemoteTrust, Upload, UploadId, User, UserName};
+use crate::domain::{
+    AppPassword, Group, Link, LinkId, Mount, MountId, ReceivedShare, RemoteTrust, Share, ShareId, SpaceId, Upload, UploadId, User, UserName,
+};
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;
 use crate::store::{Result, Store};
@@ -32,6 +34,10 @@ pub enum Table {
     MountLocks = 9,
     /// [`Group`] by folded name.
     Groups = 10,
+    /// [`Share`] by id.
+    Shares = 11,
+    /// [`ReceivedShare`] by the receiver's space and the share.
+    ReceivedShares = 13,
 }
 
 /// Something that is kept as one record.
@@ -99,6 +105,27 @@ impl Record for Group {
     }
 }
 
+impl Record for Share {
+    const TABLE: Table = Table::Shares;
+    fn key(&self) -> Vec<u8> {
+        let ShareId(id) = self.id;
+        id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for ReceivedShare {
+    const TABLE: Table = Table::ReceivedShares;
+    fn key(&self) -> Vec<u8> {
+        let ShareId(id) = self.share;
+        [&received_prefix(self.space)[..], &id.to_be_bytes()].concat()
+    }
+}
+
+/// What the keys of everything that a home receives begin with.
+pub fn received_prefix(space: SpaceId) -> [u8; 4] {
+    space.0.to_be_bytes()
+}
+
 /// Changes of records that happen together or not at all.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -160,6 +187,12 @@ impl Store {
     pub fn list<R: Record>(&self) -> Result<Vec<R>> {
         let _reading = self.inner.trees.reading();
         self.inner.trees.tree(Tree::Records)?.scan_prefix([R::TABLE as u8]).values().map(|value| decode(&value?)).collect()
+    }
+
+    /// Every record of a table whose key begins with `prefix`, in the order of keys.
+    pub fn list_below<R: Record>(&self, prefix: &[u8]) -> Result<Vec<R>> {
+        let _reading = self.inner.trees.reading();
+        self.inner.trees.tree(Tree::Records)?.scan_prefix(key::<R>(prefix)).values().map(|value| decode(&value?)).collect()
     }
 
     /// Writes a batch; durable when it returns. Goes on if the caller is dropped.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Etag, Kind, MountId, MountState, Name, Node, NodeId, Permissions};
+use crate::domain::{Etag, FileStamp, Kind, MountId, MountState, Name, Node, NodeId, Permissions};
 use crate::mount::MountHandle;
 use crate::space::Mountpoint;
 use crate::tree::{Access, Entry, View};
@@ -14,8 +14,8 @@ use crate::tree::{Access, Entry, View};
 /// The mounts of a home with their root etags, all read before anything that is answered with them.
 pub(super) struct Roots {
     points: Arc<Vec<Mountpoint>>,
-    /// In the order of `points`; none where it does not count.
-    etags: Vec<Option<Etag>>,
+    /// In the order of `points`: the root etag, and of a share what it grants; none where it does not count.
+    marks: Vec<Option<String>>,
 }
 
 impl Roots {
@@ -37,11 +37,11 @@ impl Roots {
 
     fn compose(&self, node: &Node) -> Option<Etag> {
         let mut hash = None;
-        for (point, etag) in self.points.iter().zip(&self.etags).filter(|(point, _)| point.ancestors.contains(&node.id)) {
+        for (point, mark) in self.points.iter().zip(&self.marks).filter(|(point, _)| point.ancestors.contains(&node.id)) {
             let hash = hash.get_or_insert_with(|| Sha256::new_with_prefix(node.etag.to_string()));
             hash.update(point.mount.0.to_be_bytes());
-            if let Some(etag) = etag {
-                hash.update(etag.to_string());
+            if let Some(mark) = mark {
+                hash.update(mark);
             }
         }
         let digest = hash?.finalize();
@@ -53,33 +53,46 @@ impl Roots {
 impl View {
     /// What counts in composed etags, as it is now. For a listing it is taken before the members are read: a collection's etag must not be
     /// newer than what is listed in it (DESIGN 1.9).
-    pub(super) fn roots(&self) -> Roots {
-        let counted = |mount| {
-            let handle = self.forest.mounts().get(mount)?;
-            // A mount that contains us would raise its own etag for ever.
-            handle.counts_in_etags().then(|| handle.root().etag)
-        };
+    pub(super) async fn roots(&self) -> Roots {
         let points = self.space.mountpoints();
-        let etags = points.iter().map(|point| counted(point.mount)).collect();
-        Roots { points, etags }
+        let mut marks = Vec::with_capacity(points.len());
+        for point in points.iter() {
+            marks.push(self.mark(point).await);
+        }
+        Roots { points, marks }
+    }
+
+    async fn mark(&self, point: &Mountpoint) -> Option<String> {
+        if self.forest.shares().is_mounted(point.mount) {
+            // Clients look at the letters of a share only when something above it changes.
+            let entry = self.shared_entry(point.mount, &bare_row(point)).await?;
+            return Some(format!("{} {}", entry.node.etag, entry.access.granted.0));
+        }
+        let handle = self.forest.mounts().get(point.mount)?;
+        // A mount that contains us would raise its own etag for ever.
+        handle.counts_in_etags().then(|| handle.root().etag.to_string())
     }
 
     /// The node with its etag composed, if mounts hang below it.
-    pub(super) fn with_composed_etag(&self, node: Node) -> Node {
-        self.roots().above(node)
+    pub(super) async fn with_composed_etag(&self, node: Node) -> Node {
+        if node.is_collection() { self.roots().await.above(node) } else { node }
     }
 
-    /// What stands at a mountpoint: the remote root, or the bare row where the mount's record is not there.
-    pub(super) fn mounted_entry(&self, mount: MountId, row: &Node) -> Entry {
+    /// What stands at a mountpoint: the remote root, or the bare row where the mount's record is not there. None where this principal sees
+    /// nothing.
+    pub(super) async fn mounted_entry(&self, mount: MountId, row: &Node) -> Option<Entry> {
+        if self.forest.shares().is_mounted(mount) {
+            return self.shared_entry(mount, row).await;
+        }
         let root = self.forest.mounts().get(mount).map_or_else(|| bare_mountpoint(row), |handle| handle.root());
         // Dead properties are asked of the remote, and nobody who lists a parent may wait for that.
         let node = Node { has_properties: false, ..root };
         let access = self.mount_access(mount, &node, true);
-        Entry { node, access }
+        Some(Entry { node, access })
     }
 
     pub(super) fn mount_access(&self, mount: MountId, node: &Node, mount_root: bool) -> Access {
-        let own = mount_root && self.granted == Permissions::ALL;
+        let own = mount_root && self.is_own();
         Access { granted: self.granted & node.permissions, shared: true, mount_root: own, mount: Some(mount) }
     }
 
@@ -94,6 +107,23 @@ impl View {
 /// Whether requests to the mount's remote can be answered now.
 pub(super) fn is_online(handle: &MountHandle) -> bool {
     handle.state() == MountState::Online
+}
+
+/// A mountpoint of which nothing is known but where it is.
+fn bare_row(point: &Mountpoint) -> Node {
+    Node {
+        id: NodeId(point.mount.0),
+        kind: Kind::Mount,
+        etag: Etag::Version { epoch: 0, version: 0 },
+        size: 0,
+        modified: 0,
+        created: 0,
+        permissions: Permissions::ALL,
+        checksum: None,
+        media_type: None,
+        has_properties: false,
+        stamp: FileStamp::default(),
+    }
 }
 
 fn bare_mountpoint(row: &Node) -> Node {

@@ -1,6 +1,6 @@
 //! What a home keeps of deleted nodes and old content: for its user alone. Whoever comes by a link is told that nothing is there.
 
-use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, Principal, Result, SpaceId, TreePath, Write};
+use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, Principal, ReceivedState, Result, SpaceId, TreePath, Write};
 use crate::space::{TrashRow, VersionRow};
 use crate::tree::resolve::Target;
 use crate::tree::{Entry, Forest, Source, View};
@@ -13,7 +13,11 @@ impl Forest {
     pub async fn detach_orphans(&self) {
         for space in self.spaces().all() {
             for mount in space.take_orphans() {
-                if let Err(error) = self.mounts().remove(mount).await {
+                if self.shares().is_mounted(mount) {
+                    if let Err(error) = self.shares().change().await.answer(mount, ReceivedState::Declined).await {
+                        tracing::error!(%error, mount.id = mount.0, "the share in a purged folder could not be declined");
+                    }
+                } else if let Err(error) = self.mounts().remove(mount).await {
                     tracing::error!(%error, mount.id = mount.0, "the mount of a purged folder could not be removed");
                 }
             }
@@ -76,10 +80,12 @@ impl View {
         let at = match self.resolve(to).await? {
             Target::Home { at, .. } | Target::HomeFree { at, parent_exists: true } => at,
             Target::HomeFree { parent_exists: false, .. } => return Err(Error::ParentMissing),
-            Target::Mount(_) => return Err(Error::Forbidden("what was deleted here comes back here, not into a mount")),
+            Target::Mount(_) | Target::Shared(_) => {
+                return Err(Error::Forbidden("what was deleted here comes back here, not into a mount"));
+            }
         };
         let written = self.space.restore(id, &at, write).await?;
-        Ok((written.created, self.home_entry(written.node)))
+        Ok((written.created, self.home_entry(written.node).await))
     }
 
     /// Brings a node back to where it was, under a free name; to the root where its folder is gone. Returns its path.
@@ -157,7 +163,7 @@ impl View {
             return Err(Error::Forbidden("an old version comes back to its own file alone"));
         }
         let written = self.space.restore_version(&self.home_at(path), number, write).await?;
-        Ok(self.home_entry(written.node))
+        Ok(self.home_entry(written.node).await)
     }
 
     /// Deletes an old version for good.

@@ -1,6 +1,6 @@
 //! A collection and its members, from one snapshot, without copying the members.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub struct Listing {
     pub(super) mounted: HashMap<MountId, Entry>,
     /// Composed etags of members that have mounts below them.
     pub(super) composed: HashMap<NodeId, Etag>,
+    /// Mountpoints at which this principal sees nothing.
+    pub(super) hidden: HashSet<MountId>,
 }
 
 /// One member of a collection.
@@ -36,23 +38,28 @@ pub struct Member<'listing> {
 impl Listing {
     /// How many members.
     pub fn len(&self) -> usize {
-        self.children.len()
+        self.children.len().saturating_sub(self.hidden.len())
     }
 
     /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
-        self.children.is_empty()
+        self.len() == 0
     }
 
     /// The members by name.
     pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
-        self.children.iter().map(|(name, node)| self.member(name, node))
+        self.children.iter().filter(|(_, node)| self.is_shown(node)).map(|(name, node)| self.member(name, node))
     }
 
     /// The members whose names come after `last`, so that a long listing can be written in pieces.
     pub fn members_after(&self, last: Option<&Name>) -> impl Iterator<Item = Member<'_>> {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-        self.children.range::<Name, _>((from, Bound::Unbounded)).map(|(name, node)| self.member(name, node))
+        let range = self.children.range::<Name, _>((from, Bound::Unbounded));
+        range.filter(|(_, node)| self.is_shown(node)).map(|(name, node)| self.member(name, node))
+    }
+
+    fn is_shown(&self, node: &Node) -> bool {
+        self.hidden.is_empty() || node.kind != Kind::Mount || !self.hidden.contains(&MountId(node.id.0))
     }
 
     fn member<'listing>(&'listing self, name: &'listing Name, node: &'listing Node) -> Member<'listing> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::domain::{Error, Lock, LockRequest, LockToken, Permissions, Result, TreePath, Write};
+use crate::domain::{At, Error, Lock, LockRequest, LockToken, Permissions, Result, TreePath, Write};
 use crate::tree::View;
-use crate::tree::resolve::{MountTarget, Target};
-use crate::tree::write::below_mount;
+use crate::tree::resolve::Target;
+use crate::tree::write::below;
 
 impl View {
     /// Takes a lock; on a free name this makes an empty file (RFC 4918 7.3). Returns the lock and whether a file was made.
@@ -28,8 +28,14 @@ impl View {
             Target::Mount(target) => {
                 self.admit(&target, Permissions::UPDATE, Permissions::CREATE, &write.tokens).await?;
                 let locked = self.handle(target.mount)?.lock(&self.via, &target.inner, request, write).await;
-                let (lock, created) = locked.map_err(|error| below_mount(error, &target))?;
-                Ok((in_view(lock, &target), created))
+                let (lock, created) = locked.map_err(|error| below(error, &target.at))?;
+                Ok((in_view(lock, &target.at), created))
+            }
+            Target::Shared(target) => {
+                self.check_home_locks(&target.at, &write.tokens).await?;
+                let locked = Box::pin(target.view?.lock(&target.inner, request, write)).await;
+                let (lock, created) = locked.map_err(|error| below(error, &target.at))?;
+                Ok((in_view(lock, &target.at), created))
             }
         }
     }
@@ -45,7 +51,11 @@ impl View {
             Target::Mount(target) => {
                 let handle = self.handle(target.mount)?;
                 let lock = handle.refresh(&self.via, &target.inner, token, &self.principal, timeout).await?;
-                Ok(in_view(lock, &target))
+                Ok(in_view(lock, &target.at))
+            }
+            Target::Shared(target) => {
+                let lock = Box::pin(target.view?.refresh(&target.inner, token, timeout)).await?;
+                Ok(in_view(lock, &target.at))
             }
         }
     }
@@ -59,6 +69,7 @@ impl View {
         match self.resolve(path).await? {
             Target::Home { at, .. } | Target::HomeFree { at, .. } => self.space.unlock(&at, token, &self.principal).await,
             Target::Mount(target) => self.handle(target.mount)?.unlock(&self.via, &target.inner, token, &self.principal).await,
+            Target::Shared(target) => Box::pin(target.view?.unlock(&target.inner, token)).await,
         }
     }
 
@@ -73,9 +84,23 @@ impl View {
                 let mut locks = self.space.locks(&target.at).await?;
                 let inside = self.handle(target.mount)?.locks(&self.via, &target.inner).await;
                 match inside {
-                    Ok(inside) => locks.extend(inside.into_iter().map(|lock| in_view(lock, &target))),
+                    Ok(inside) => locks.extend(inside.into_iter().map(|lock| in_view(lock, &target.at))),
                     Err(Error::NotFound) => {}
                     Err(error) => return Err(error),
+                }
+                Ok(locks)
+            }
+            Target::Shared(target) => {
+                let mut locks = self.space.locks(&target.at).await?;
+                let inside = match target.view {
+                    Ok(view) => Box::pin(view.locks(&target.inner)).await,
+                    Err(error) => Err(error),
+                };
+                match inside {
+                    Ok(inside) => locks.extend(inside.into_iter().map(|lock| in_view(lock, &target.at))),
+                    // What cannot be seen now can be taken out of the tree all the same.
+                    Err(error) if !target.inner.is_root() && !matches!(error, Error::NotFound) => return Err(error),
+                    Err(_) => {}
                 }
                 Ok(locks)
             }
@@ -83,6 +108,6 @@ impl View {
     }
 }
 
-fn in_view(lock: Lock, target: &MountTarget) -> Lock {
-    Lock { root: target.at.path.join_path(&lock.root), ..lock }
+fn in_view(lock: Lock, mountpoint: &At) -> Lock {
+    Lock { root: mountpoint.path.join_path(&lock.root), ..lock }
 }

@@ -1,6 +1,6 @@
 //! The virtual file system of one principal: a home or what a link opens, with the mounts that hang in it.
 //!
-//! A [`View`] resolves a path to a backend (the home, or a mount) and checks there, and only there, what the principal may do. Rights
+//! A [`View`] resolves a path to a backend (the home, a mount, or what another user shared) and checks there, and only there, what the principal may do. Rights
 //! intersect at each hop. **Invariants:** no operation whose root lies outside a mount ever sends DELETE or MOVE to the remote; a mount
 //! that cannot be reached stays in its parent's listing; no outbound call is made for a listing of its parent.
 
@@ -10,21 +10,25 @@ mod listing;
 mod locks;
 mod read;
 mod resolve;
+mod shared;
+mod shares;
 mod source;
 mod transfer;
 mod uploads;
 mod write;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use listing::{Listing, Member};
+pub use shares::{Changing, Shares};
 pub use source::Source;
 
 pub use crate::space::{TrashRow, VersionRow};
 
 use crate::domain::{Error, Link, MountId, Node, NodeId, Permissions, Principal, Result, SpaceId, User};
-use crate::mount::Mounts;
+use crate::mount::{MountHandle, Mounts};
 use crate::space::{Space, Spaces};
 use crate::wire::{CONTAINS_MAX, Via};
 
@@ -38,15 +42,16 @@ pub struct Forest {
 struct Inner {
     spaces: Spaces,
     mounts: Mounts,
+    shares: Shares,
     instance_id: String,
     fingerprint: String,
     linked: RwLock<HashMap<SpaceId, Arc<HashSet<NodeId>>>>,
 }
 
 impl Forest {
-    /// A forest of these homes and mounts; `instance_id` ends every `oc:id`, `fingerprint` is `oc:data-fingerprint`.
-    pub fn new(spaces: Spaces, mounts: Mounts, instance_id: String, fingerprint: String) -> Forest {
-        Forest { inner: Arc::new(Inner { spaces, mounts, instance_id, fingerprint, linked: RwLock::default() }) }
+    /// A forest of these homes, mounts and shares; `instance_id` ends every `oc:id`, `fingerprint` is `oc:data-fingerprint`.
+    pub fn new(spaces: Spaces, mounts: Mounts, shares: Shares, instance_id: String, fingerprint: String) -> Forest {
+        Forest { inner: Arc::new(Inner { spaces, mounts, shares, instance_id, fingerprint, linked: RwLock::default() }) }
     }
 
     /// The tree of an account.
@@ -70,7 +75,8 @@ impl Forest {
     fn view(&self, principal: Principal, space: SpaceId, base: NodeId, granted: Permissions, owner: Owner, via: Via) -> Result<View> {
         let home = self.inner.spaces.get(space).ok_or_else(|| Error::Internal("the home is not registered".to_owned()))?;
         let linked = self.inner.linked.read().unwrap_or_else(PoisonError::into_inner).get(&space).cloned().unwrap_or_default();
-        Ok(View { forest: self.clone(), principal, space: home, base, granted, owner, via, linked })
+        let forest = self.clone();
+        Ok(View { forest, principal, space: home, base, granted, owner, via, linked, within: None, visits: Arc::default() })
     }
 
     /// The homes.
@@ -83,9 +89,24 @@ impl Forest {
         &self.inner.mounts
     }
 
+    /// The shares between users.
+    pub fn shares(&self) -> &Shares {
+        &self.inner.shares
+    }
+
     /// The id of this server, which ends every `oc:id` and marks the requests that it sends on.
     pub fn instance_id(&self) -> &str {
         &self.inner.instance_id
+    }
+
+    /// The mounts of other servers that hang at a mountpoint: the mount itself, or those in what is shared there.
+    fn remotes_at(&self, mount: MountId) -> Vec<Arc<MountHandle>> {
+        let Some(share) = self.shares().mounted(mount).into_iter().next() else {
+            return self.mounts().get(mount).into_iter().collect();
+        };
+        let points = self.spaces().get(share.space).map(|space| space.mountpoints()).unwrap_or_default();
+        let below = points.iter().filter(|point| point.ancestors.contains(&share.node));
+        below.filter_map(|point| self.mounts().get(point.mount)).collect()
     }
 
     /// Tells which nodes of a space have public links, for `oc:share-types`.
@@ -112,7 +133,7 @@ pub struct Access {
     pub shared: bool,
     /// The node is the root of a mount.
     pub mount_root: bool,
-    /// The mount in which it lies.
+    /// The mount or share in which it lies.
     pub mount: Option<MountId>,
 }
 
@@ -136,6 +157,10 @@ pub struct View {
     owner: Owner,
     via: Via,
     linked: Arc<HashSet<NodeId>>,
+    /// Set where it shows what another user shared.
+    within: Option<shared::Within>,
+    /// How many shares were entered for this request.
+    visits: Arc<AtomicUsize>,
 }
 
 impl View {
@@ -181,7 +206,8 @@ impl View {
         }
         let mut ids = vec![self.instance_id().to_owned()];
         for (mount, _) in self.mounts_under(self.base) {
-            for id in self.forest.mounts().get(mount).map(|handle| handle.contains()).unwrap_or_default() {
+            let below = self.forest.remotes_at(mount).into_iter();
+            for id in below.flat_map(|handle| handle.contains()) {
                 if !ids.contains(&id) {
                     ids.push(id);
                 }
@@ -189,21 +215,6 @@ impl View {
         }
         ids.truncate(CONTAINS_MAX);
         ids
-    }
-
-    /// Who shares a mounted node, as `owner@host`; none outside mounts.
-    pub fn remote_owner(&self, access: &Access) -> Option<String> {
-        let record = self.forest.mounts().get(access.mount?)?.record();
-        let host = record.url.split('/').nth(2).unwrap_or_default().to_owned();
-        Some(if record.owner.is_empty() { host } else { format!("{}@{host}", record.owner) })
-    }
-
-    /// Whether an account looks at its own tree, and not somebody who has a link.
-    pub fn is_own(&self) -> bool {
-        match self.principal {
-            Principal::User(_) => true,
-            Principal::Link(_) | Principal::Anonymous => false,
-        }
     }
 
     /// A link that takes files and shows nothing.

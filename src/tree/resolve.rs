@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{At, Error, Expect, MountId, Node, OfflineCause, Permissions, Principal, Result, TreePath, Write};
+use crate::domain::{At, Error, Expect, MountId, Node, OfflineCause, Permissions, Result, TreePath, Write};
 use crate::mount::MountHandle;
 use crate::space::Resolved;
 use crate::tree::View;
+use crate::tree::shared::SharedTarget;
 
 /// What stands behind a path.
 pub(super) enum Target {
@@ -16,6 +17,8 @@ pub(super) enum Target {
     HomeFree { at: At, parent_exists: bool },
     /// A path in a mount; the mount's own root where `inner` is the root.
     Mount(MountTarget),
+    /// A path in what another user shared.
+    Shared(Box<SharedTarget>),
 }
 
 /// A path in a mount.
@@ -43,7 +46,13 @@ impl View {
                 Target::HomeFree { at, parent_exists }
             }
             Resolved::Mount { mount, at: point, inner, node } => {
-                Target::Mount(MountTarget { mount, at: At { base: self.base, path: point, by: self.principal.clone() }, inner, row: node })
+                let at = At { base: self.base, path: point, by: self.principal.clone() };
+                if self.forest.shares().is_mounted(mount) {
+                    let view = self.enter(mount).await;
+                    Target::Shared(Box::new(SharedTarget { mount, at, inner, row: node, view }))
+                } else {
+                    Target::Mount(MountTarget { mount, at, inner, row: node })
+                }
             }
         })
     }
@@ -68,17 +77,14 @@ impl View {
         if handle.leads_back(&self.via) { Err(Error::Loop) } else { Ok(handle) }
     }
 
-    /// A mountpoint is the user's own row: nobody who comes by a link may move or remove it.
+    /// A mountpoint is the user's own row: nobody who comes by a link or a share may move or remove it.
     pub(super) fn demand_own_mount(&self) -> Result<()> {
-        match self.principal {
-            Principal::User(_) => Ok(()),
-            Principal::Link(_) | Principal::Anonymous => Err(Error::Forbidden("a mount can only be moved or removed by its user")),
-        }
+        if self.is_own() { Ok(()) } else { Err(Error::Forbidden("a mount can only be moved or removed by its user")) }
     }
 
     /// The conditions of a write as the home can judge them: a composed etag is compared here and replaced by the node's own.
-    pub(super) fn home_write(&self, node: &Node, write: Write) -> Result<Write> {
-        let composed = self.with_composed_etag(node.clone());
+    pub(super) async fn home_write(&self, node: &Node, write: Write) -> Result<Write> {
+        let composed = self.with_composed_etag(node.clone()).await;
         match &write.expect {
             Expect::Unchanged(Some(etag)) if composed.etag != node.etag => {
                 if *etag == composed.etag {

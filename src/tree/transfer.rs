@@ -6,12 +6,18 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{Error, Expect, LockToken, Name, Node, OfflineCause, Permissions, PutRequest, Result, TreePath, Write};
+use crate::domain::{
+    At, Error, Expect, Kind, LockToken, MountId, Name, Node, NodeId, OfflineCause, Permissions, PutRequest, Result, SpaceId, TreePath,
+    Write,
+};
 use crate::limits::{PATH_SEGMENTS_MAX, PROPFIND_NODES_MAX};
 use crate::tree::etags::is_online;
 use crate::tree::resolve::{MountTarget, Target};
-use crate::tree::write::below_mount;
+use crate::tree::write::below;
 use crate::tree::{Entry, View};
+
+const IN_ONE_ANOTHER: Error = Error::Forbidden("source and destination lie in one another");
+const INTO_ANOTHER: Error = Error::Forbidden("a mount cannot be moved into another mount");
 
 type Step<'view> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'view>>;
 
@@ -22,43 +28,52 @@ impl View {
     /// What [`Error`] lists for writes; on each of them source and target are as before.
     pub async fn rename(&self, from: &TreePath, to: &TreePath, source: Write, target: Write) -> Result<(bool, Entry)> {
         refuse_nesting(from, to)?;
-        match (self.resolve(from).await?, self.resolve(to).await?) {
+        let (from_target, to_target) = (self.resolve(from).await?, self.resolve(to).await?);
+        refuse_overwritten_mount(&to_target)?;
+        match (from_target, to_target) {
             (Target::HomeFree { .. }, _) => {
                 self.demand(self.granted, Permissions::READ)?;
                 Err(Error::NotFound)
             }
             (_, Target::HomeFree { parent_exists: false, .. }) => Err(Error::ParentMissing),
-            (_, Target::Mount(point)) if point.inner.is_root() => Err(Error::Forbidden("a mount cannot be overwritten; remove it first")),
             (Target::Home { at: from_at, node }, Target::Home { at, .. } | Target::HomeFree { at, .. }) => {
                 self.demand_rename(from, to).await?;
-                let source = self.home_write(&node, source)?;
+                let source = self.home_write(&node, source).await?;
                 let written = self.space.rename(&from_at, &at, source, target).await?;
-                Ok((written.created, self.home_entry(written.node)))
+                self.replaced(written.created).await?;
+                Ok((written.created, self.home_entry(written.node).await))
             }
-            (Target::Mount(point), Target::Home { at, .. } | Target::HomeFree { at, .. }) if point.inner.is_root() => {
-                self.demand_own_mount()?;
-                let written = self.space.rename(&point.at, &at, source, target).await?;
-                Ok((written.created, self.mounted_entry(point.mount, &point.row)))
+            (Target::Mount(MountTarget { mount, at: point, inner, row }), Target::Home { at, .. } | Target::HomeFree { at, .. })
+                if inner.is_root() =>
+            {
+                self.move_mountpoint(mount, &row, [&point, &at], [source, target]).await
             }
-            (Target::Mount(point), Target::Mount(_)) if point.inner.is_root() => {
-                Err(Error::Forbidden("a mount cannot be moved into another mount"))
+            (Target::Shared(shared), Target::Home { at, .. } | Target::HomeFree { at, .. }) if shared.inner.is_root() => {
+                self.move_mountpoint(shared.mount, &shared.row, [&shared.at, &at], [source, target]).await
+            }
+            (Target::Mount(MountTarget { inner, .. }), Target::Mount(_) | Target::Shared(_)) if inner.is_root() => Err(INTO_ANOTHER),
+            (Target::Shared(shared), Target::Mount(_) | Target::Shared(_)) if shared.inner.is_root() => Err(INTO_ANOTHER),
+            (Target::Shared(one), Target::Shared(other)) if one.mount == other.mount => {
+                self.check_home_locks(&one.at, &source.tokens).await?;
+                let renamed = Box::pin(one.view?.rename(&one.inner, &other.inner, source, target)).await;
+                renamed.map_err(|error| below(error, &one.at))
             }
             (Target::Mount(one), Target::Mount(other)) if one.mount == other.mount => {
                 self.admit(&one, Permissions::UPDATE, Permissions::UPDATE, &source.tokens).await?;
                 self.admit(&other, Permissions::UPDATE, Permissions::CREATE, &target.tokens).await?;
                 let handle = self.handle(one.mount)?;
                 let written = handle.rename(&self.via, &one.inner, &other.inner, source, target).await;
-                let written = written.map_err(|error| below_mount(error, &one))?;
+                let written = written.map_err(|error| below(error, &one.at))?;
                 let access = self.mount_access(one.mount, &written.node, false);
                 Ok((written.created, Entry { node: written.node, access }))
             }
-            (Target::Home { node, .. }, Target::Mount(_)) => {
-                if !self.mounts_under(node.id).is_empty() {
-                    return Err(Error::Forbidden("a folder that holds mounts cannot be moved into a mount"));
+            (Target::Home { .. } | Target::Shared(_), Target::Mount(_) | Target::Shared(_))
+            | (Target::Mount(_), Target::Mount(_) | Target::Shared(_) | Target::Home { .. } | Target::HomeFree { .. })
+            | (Target::Shared(_), Target::Home { .. } | Target::HomeFree { .. }) => {
+                if self.holds_mounts(from).await? {
+                    return Err(Error::Forbidden("a folder that holds mounts cannot be moved into or out of another one"));
                 }
-                self.move_across(from, to, source, target).await
-            }
-            (Target::Mount(_), Target::Mount(_) | Target::Home { .. } | Target::HomeFree { .. }) => {
+                self.refuse_entwined(from, to).await?;
                 self.move_across(from, to, source, target).await
             }
         }
@@ -71,30 +86,41 @@ impl View {
     pub async fn copy(&self, from: &TreePath, to: &TreePath, deep: bool, target: Write) -> Result<(bool, Entry)> {
         refuse_nesting(from, to)?;
         self.demand(self.granted, Permissions::READ)?;
-        match (self.resolve(from).await?, self.resolve(to).await?) {
+        let (from_target, to_target) = (self.resolve(from).await?, self.resolve(to).await?);
+        refuse_overwritten_mount(&to_target)?;
+        match (from_target, to_target) {
             (Target::HomeFree { .. }, _) => Err(Error::NotFound),
             (_, Target::HomeFree { parent_exists: false, .. }) => Err(Error::ParentMissing),
-            (_, Target::Mount(point)) if point.inner.is_root() => Err(Error::Forbidden("a mount cannot be overwritten; remove it first")),
             (Target::Home { at: from_at, node }, Target::Home { at, .. } | Target::HomeFree { at, .. })
                 if !deep || self.mounts_under(node.id).is_empty() =>
             {
                 self.demand_target(to).await?;
                 let written = self.space.copy(&from_at, &at, deep, target).await?;
-                Ok((written.created, self.home_entry(written.node)))
+                self.replaced(written.created).await?;
+                Ok((written.created, self.home_entry(written.node).await))
+            }
+            (Target::Shared(one), Target::Shared(other)) if one.mount == other.mount => {
+                self.check_home_locks(&other.at, &target.tokens).await?;
+                let copied = Box::pin(one.view?.copy(&one.inner, &other.inner, deep, target)).await;
+                copied.map_err(|error| below(error, &one.at))
             }
             (Target::Mount(one), Target::Mount(other)) if one.mount == other.mount => {
                 self.admit(&other, Permissions::UPDATE, Permissions::CREATE, &target.tokens).await?;
                 let handle = self.handle(one.mount)?;
                 let written = handle.copy(&self.via, &one.inner, &other.inner, deep, target).await;
-                let written = written.map_err(|error| below_mount(error, &other))?;
+                let written = written.map_err(|error| below(error, &other.at))?;
                 let access = self.mount_access(one.mount, &written.node, false);
                 Ok((written.created, Entry { node: written.node, access }))
             }
-            (Target::Home { node, .. }, Target::Home { .. } | Target::HomeFree { .. } | Target::Mount(_)) => {
-                self.demand_reachable(&node)?;
+            (
+                Target::Home { .. } | Target::Shared(_),
+                Target::Home { .. } | Target::HomeFree { .. } | Target::Mount(_) | Target::Shared(_),
+            ) => {
+                self.check_reachable(from).await?;
+                self.refuse_entwined(from, to).await?;
                 self.copy_across(from, to, deep, target).await
             }
-            (Target::Mount(_), Target::Home { .. } | Target::HomeFree { .. } | Target::Mount(_)) => {
+            (Target::Mount(_), Target::Home { .. } | Target::HomeFree { .. } | Target::Mount(_) | Target::Shared(_)) => {
                 self.copy_across(from, to, deep, target).await
             }
         }
@@ -117,7 +143,64 @@ impl View {
             Target::Home { node, .. } if node.is_collection() => self.demand(self.granted, Permissions::DELETE),
             Target::Home { .. } => self.demand(self.granted, Permissions::UPDATE),
             Target::Mount(target) => self.admit_any_lock(&target).await,
+            Target::Shared(target) => Box::pin(target.view?.demand_target(&target.inner)).await,
         }
+    }
+
+    /// What a mountpoint is moved to is again a row of this home; nobody else sees anything of it.
+    async fn move_mountpoint(&self, mount: MountId, row: &Node, path: [&At; 2], writes: [Write; 2]) -> Result<(bool, Entry)> {
+        self.demand_own_mount()?;
+        let ([from, to], [source, target]) = (path, writes);
+        let written = self.space.rename(from, to, source, target).await?;
+        self.replaced(written.created).await?;
+        let bare = Node { kind: Kind::Collection, ..written.node };
+        let access = self.home_access();
+        Ok((written.created, self.mounted_entry(mount, row).await.unwrap_or(Entry { node: bare, access })))
+    }
+
+    /// What was replaced is gone, and so are its shares.
+    async fn replaced(&self, free: bool) -> Result<()> {
+        if free { Ok(()) } else { self.forest.bury_shares(self.space.id(), None).await }
+    }
+
+    /// Whether mounts hang at or below a path, in the home that really holds it.
+    async fn holds_mounts(&self, path: &TreePath) -> Result<bool> {
+        match self.resolve(path).await? {
+            Target::Home { node, .. } => Ok(!self.mounts_under(node.id).is_empty()),
+            Target::HomeFree { .. } | Target::Mount(_) => Ok(false),
+            Target::Shared(target) => Box::pin(target.view?.holds_mounts(&target.inner)).await,
+        }
+    }
+
+    /// Where a path really is: the home that holds it, and its place there.
+    async fn standing(&self, path: &TreePath) -> Result<(SpaceId, TreePath)> {
+        match self.resolve(path).await? {
+            Target::Home { .. } | Target::HomeFree { .. } | Target::Mount(_) => {
+                let base = self.space.path_of(self.base).await?.ok_or(Error::NotFound)?;
+                Ok((self.space.id(), base.join_path(path)))
+            }
+            Target::Shared(target) => Box::pin(target.view?.standing(&target.inner)).await,
+        }
+    }
+
+    /// Two paths that do not lie in one another may lead through shares to places that do.
+    async fn refuse_entwined(&self, from: &TreePath, to: &TreePath) -> Result<()> {
+        let (space, there) = self.standing(to).await?;
+        let mut sources = vec![self.standing(from).await?];
+        if let Target::Home { node, .. } = self.resolve(from).await? {
+            for (mount, _) in self.mounts_under(node.id) {
+                for share in self.forest.shares().mounted(mount).into_iter().take(1) {
+                    let home = self.forest.spaces().get(share.space);
+                    let path = match home {
+                        Some(home) => home.path_of(share.node).await?,
+                        None => None,
+                    };
+                    sources.extend(path.map(|path| (share.space, path)));
+                }
+            }
+        }
+        let entwined = |(home, path): &(SpaceId, TreePath)| *home == space && (path.starts_with(&there) || there.starts_with(path));
+        if sources.iter().any(entwined) { Err(IN_ONE_ANOTHER) } else { Ok(()) }
     }
 
     async fn admit_any_lock(&self, target: &MountTarget) -> Result<()> {
@@ -126,9 +209,16 @@ impl View {
     }
 
     /// A copy over an unreachable mount fails before its first byte.
-    fn demand_reachable(&self, node: &Node) -> Result<()> {
-        for (mount, _) in self.mounts_under(node.id) {
-            if !is_online(self.handle(mount)?.as_ref()) {
+    async fn demand_reachable(&self, collection: NodeId) -> Result<()> {
+        for (mount, _) in self.mounts_under(collection) {
+            if self.forest.shares().is_mounted(mount) {
+                match self.enter(mount).await {
+                    Ok(view) => Box::pin(view.demand_reachable(view.base)).await?,
+                    // What is not seen is not copied either.
+                    Err(Error::NotFound | Error::Forbidden(_) | Error::Loop) => {}
+                    Err(error) => return Err(error),
+                }
+            } else if !is_online(self.handle(mount)?.as_ref()) {
                 return Err(Error::Unavailable { cause: OfflineCause::Unreachable, retry_after: Duration::from_secs(30) });
             }
         }
@@ -142,8 +232,9 @@ impl View {
     pub async fn check_reachable(&self, path: &TreePath) -> Result<()> {
         match self.resolve(path).await? {
             Target::HomeFree { .. } => Err(Error::NotFound),
-            Target::Home { node, .. } => self.demand_reachable(&node),
+            Target::Home { node, .. } => self.demand_reachable(node.id).await,
             Target::Mount(target) => self.stat_mounted(&target).await.map(|_entry| ()),
+            Target::Shared(target) => Box::pin(target.view?.check_reachable(&target.inner)).await,
         }
     }
 
@@ -155,11 +246,12 @@ impl View {
             return Err(Error::PreconditionFailed);
         }
         self.demand(before.access.granted, Permissions::DELETE)?;
-        let mounted = before.access.mount.is_some() && before.node.is_collection();
+        let remote = before.access.mount.filter(|mount| !self.forest.shares().is_mounted(*mount));
+        let mounted = remote.is_some() && before.node.is_collection();
         let listed = if mounted { Some(self.inventory(from).await?) } else { None };
         let copied = self.copy_across(from, to, true, target).await?;
         // Only what was copied is deleted: a source that changed meanwhile stays.
-        if let Some(mount) = before.access.mount {
+        if let Some(mount) = remote {
             self.handle(mount)?.look_again();
         }
         let expect = match listed {
@@ -306,10 +398,17 @@ impl Drop for Unfinished<'_> {
 
 /// A tree cannot be moved or copied into itself, nor onto a folder that holds it (RFC 4918 9.8.5, 9.9.4; attack D2).
 fn refuse_nesting(from: &TreePath, to: &TreePath) -> Result<()> {
-    if from.starts_with(to) || to.starts_with(from) {
-        return Err(Error::Forbidden("source and destination lie in one another"));
-    }
-    Ok(())
+    if from.starts_with(to) || to.starts_with(from) { Err(IN_ONE_ANOTHER) } else { Ok(()) }
+}
+
+/// A mountpoint gives way to nothing: whoever wants its name removes it first.
+fn refuse_overwritten_mount(target: &Target) -> Result<()> {
+    let taken = match target {
+        Target::Mount(target) => target.inner.is_root(),
+        Target::Shared(target) => target.inner.is_root(),
+        Target::Home { .. } | Target::HomeFree { .. } => false,
+    };
+    if taken { Err(Error::Forbidden("a mount cannot be overwritten; remove it first")) } else { Ok(()) }
 }
 
 /// A name beside the target for a copy that is not yet whole.

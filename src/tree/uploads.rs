@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Error, Permissions, PutRequest, Result, UploadId};
+use crate::domain::{Error, Permissions, PutRequest, Result, TreePath, UploadId};
 use crate::space::Space;
 use crate::tree::resolve::MountTarget;
 use crate::tree::{Entry, View};
@@ -27,9 +27,18 @@ impl View {
         let (body, length) = self.space.read_upload(upload).await?;
         let request = PutRequest { length: Some(length), ..request };
         let written = handle.put(&self.via, &target.inner, request, body).await;
-        let written = written.map_err(|error| super::write::below_mount(error, target))?;
+        let written = written.map_err(|error| super::write::below(error, &target.at))?;
         self.space.drop_upload(upload).await?;
         let access = self.mount_access(target.mount, &written.node, target.inner.is_root());
         Ok((written.created, Entry { node: written.node, access }))
+    }
+
+    /// Puts what was uploaded in chunks into a share: its owner has the bytes from then on.
+    pub(super) async fn hand_upload(&self, owner: View, inner: &TreePath, upload: UploadId, request: PutRequest) -> Result<(bool, Entry)> {
+        let (body, length) = self.space.read_upload(upload).await?;
+        let request = PutRequest { length: Some(length), ..request };
+        let written = Box::pin(owner.put(inner, request, body)).await?;
+        self.space.drop_upload(upload).await?;
+        Ok(written)
     }
 }

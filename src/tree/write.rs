@@ -46,7 +46,7 @@ impl View {
                     return Err(Error::IsCollection);
                 }
                 let written = self.put_home(&at, request, body).await?;
-                Ok((written.created, self.home_entry(written.node)))
+                Ok((written.created, self.home_entry(written.node).await))
             }
             Target::HomeFree { at, parent_exists } => {
                 self.demand(self.granted, Permissions::CREATE)?;
@@ -54,7 +54,7 @@ impl View {
                     return Err(Error::ParentMissing);
                 }
                 let written = self.put_home(&at, request, body).await?;
-                Ok((written.created, self.home_entry(written.node)))
+                Ok((written.created, self.home_entry(written.node).await))
             }
             Target::Mount(target) => {
                 let handle = self.handle(target.mount)?;
@@ -64,15 +64,24 @@ impl View {
                 };
                 let all = Permissions::UPDATE | Permissions::CREATE;
                 let written = if self.granted.contains(all) && handle.puts_unseen(&target.inner, &request) {
-                    self.check_home_locks(&target, &request.write.tokens).await?;
+                    self.check_home_locks(&target.at, &request.write.tokens).await?;
                     handle.put_unseen(&self.via, &target.inner, request, body).await
                 } else {
                     self.admit(&target, Permissions::UPDATE, Permissions::CREATE, &request.write.tokens).await?;
                     handle.put(&self.via, &target.inner, request, body).await
                 };
-                let written = written.map_err(|error| below_mount(error, &target))?;
+                let written = written.map_err(|error| below(error, &target.at))?;
                 let access = self.mount_access(target.mount, &written.node, target.inner.is_root());
                 Ok((written.created, Entry { node: written.node, access }))
+            }
+            Target::Shared(target) => {
+                self.check_home_locks(&target.at, &request.write.tokens).await?;
+                let written = match body {
+                    Bytes::Body(body) => Box::pin(target.view?.put(&target.inner, request, body)).await,
+                    Bytes::Upload(upload) => self.hand_upload(target.view?, &target.inner, upload, request).await,
+                };
+                let (created, entry) = written.map_err(|error| below(error, &target.at))?;
+                Ok((created, self.through(&target.inner, entry)))
             }
         }
     }
@@ -94,7 +103,7 @@ impl View {
             if let Target::HomeFree { at, parent_exists: true } = self.resolve(&candidate).await? {
                 let write = Write { expect: Expect::Absent, tokens: request.write.tokens.clone() };
                 let written = self.put_home(&at, PutRequest { write, ..request }, body).await?;
-                return Ok((true, self.home_entry(written.node)));
+                return Ok((true, self.home_entry(written.node).await));
             }
         }
         Err(Error::LimitReached("too many files of that name were dropped here"))
@@ -115,21 +124,27 @@ impl View {
                 if !parent_exists {
                     return Err(Error::ParentMissing);
                 }
-                Ok(self.home_entry(self.space.mkcol(&at, write).await?.node))
+                Ok(self.home_entry(self.space.mkcol(&at, write).await?.node).await)
             }
             Target::Mount(target) if target.inner.is_root() => Err(Error::Exists),
+            Target::Shared(target) if target.inner.is_root() => Err(Error::Exists),
+            Target::Shared(target) => {
+                self.check_home_locks(&target.at, &write.tokens).await?;
+                let made = Box::pin(target.view?.mkcol(&target.inner, write)).await;
+                made.map_err(|error| below(error, &target.at))
+            }
             Target::Mount(target) => {
                 self.admit(&target, Permissions::CREATE, Permissions::CREATE, &write.tokens).await?;
                 let written = self.handle(target.mount)?.mkcol(&self.via, &target.inner, write).await;
-                let node = written.map_err(|error| below_mount(error, &target))?.node;
+                let node = written.map_err(|error| below(error, &target.at))?.node;
                 let access = self.mount_access(target.mount, &node, false);
                 Ok(Entry { node, access })
             }
         }
     }
 
-    /// Deletes a node and all below it. Of a mount's root this unmounts; mounts below a deleted folder are detached, and nothing is asked of
-    /// their remotes.
+    /// Deletes a node and all below it. Of a mount's root this unmounts, of a share's root it declines; those below a deleted folder go
+    /// alike, and nothing is asked of remotes or deleted at owners.
     ///
     /// # Errors
     /// What [`Error`] lists for writes. The root of a view cannot be deleted.
@@ -144,18 +159,21 @@ impl View {
             }
             Target::Home { at, node } => {
                 self.demand(self.granted, Permissions::DELETE)?;
-                let write = self.home_write(&node, write)?;
+                let write = self.home_write(&node, write).await?;
                 if !self.mounts_under(node.id).is_empty() {
                     self.demand_own_mount()?;
                 }
                 for mount in self.space.delete(&at, write).await? {
                     self.forest.mounts().remove(mount).await?;
+                    if self.forest.shares().is_mounted(mount) {
+                        self.decline(mount).await?;
+                    }
                 }
-                Ok(())
+                self.forest.bury_shares(self.space.id(), (!node.is_collection()).then_some(node.id)).await
             }
             Target::Mount(target) if target.inner.is_root() => {
                 self.demand_own_mount()?;
-                self.check_home_locks(&target, &write.tokens).await?;
+                self.check_home_locks(&target.at, &write.tokens).await?;
                 // The row goes first: a mount without a row is invisible, a row without a mount would be a folder that never answers.
                 self.space.remove_mount(target.mount).await?;
                 self.forest.mounts().remove(target.mount).await
@@ -163,7 +181,17 @@ impl View {
             Target::Mount(target) => {
                 self.admit(&target, Permissions::DELETE, Permissions::DELETE, &write.tokens).await?;
                 let deleted = self.handle(target.mount)?.delete(&self.via, &target.inner, write).await;
-                deleted.map_err(|error| below_mount(error, &target))
+                deleted.map_err(|error| below(error, &target.at))
+            }
+            Target::Shared(target) if target.inner.is_root() => {
+                self.demand_own_mount()?;
+                self.check_home_locks(&target.at, &write.tokens).await?;
+                self.decline(target.mount).await
+            }
+            Target::Shared(target) => {
+                self.check_home_locks(&target.at, &write.tokens).await?;
+                let deleted = Box::pin(target.view?.delete(&target.inner, write)).await;
+                deleted.map_err(|error| below(error, &target.at))
             }
         }
     }
@@ -180,13 +208,19 @@ impl View {
             }
             Target::Home { at, node } => {
                 self.demand(self.granted, Permissions::UPDATE)?;
-                let write = self.home_write(&node, write)?;
-                Ok(self.home_entry(self.space.patch_properties(&at, changes, write).await?))
+                let write = self.home_write(&node, write).await?;
+                Ok(self.home_entry(self.space.patch_properties(&at, changes, write).await?).await)
+            }
+            Target::Shared(target) => {
+                self.check_home_locks(&target.at, &write.tokens).await?;
+                let patched = Box::pin(target.view?.patch_properties(&target.inner, changes, write)).await;
+                let entry = patched.map_err(|error| below(error, &target.at))?;
+                Ok(self.through(&target.inner, entry))
             }
             Target::Mount(target) => {
                 self.admit(&target, Permissions::UPDATE, Permissions::UPDATE, &write.tokens).await?;
                 let node = self.handle(target.mount)?.patch_properties(&self.via, &target.inner, changes, write).await;
-                let node = node.map_err(|error| below_mount(error, &target))?;
+                let node = node.map_err(|error| below(error, &target.at))?;
                 let access = self.mount_access(target.mount, &node, target.inner.is_root());
                 Ok(Entry { node, access })
             }
@@ -207,20 +241,20 @@ impl View {
             Err(error) => return Err(error),
         };
         self.demand(self.granted & node.permissions, needed)?;
-        self.check_home_locks(target, tokens).await
+        self.check_home_locks(&target.at, tokens).await
     }
 
     /// A lock of the home that reaches down to a mountpoint.
-    pub(super) async fn check_home_locks(&self, target: &MountTarget, tokens: &[LockToken]) -> Result<()> {
-        let locks = self.space.locks(&target.at).await?;
+    pub(super) async fn check_home_locks(&self, mountpoint: &At, tokens: &[LockToken]) -> Result<()> {
+        let locks = self.space.locks(mountpoint).await?;
         let reaching = locks.into_iter().find(|lock| lock.depth == LockDepth::Infinity && !tokens.contains(&lock.token));
         reaching.map_or(Ok(()), |lock| Err(Error::Locked(lock.root)))
     }
 }
 
-/// An error from inside a mount, told in paths of the view.
-pub(super) fn below_mount(error: Error, target: &MountTarget) -> Error {
-    if let Error::Locked(root) = error { Error::Locked(target.at.path.join_path(&root)) } else { error }
+/// An error from inside a mount or a share, told in paths of the view.
+pub(super) fn below(error: Error, mountpoint: &At) -> Error {
+    if let Error::Locked(root) = error { Error::Locked(mountpoint.path.join_path(&root)) } else { error }
 }
 
 /// `single.txt`, `single (2).txt`, … as ownCloud counts (`protocol/owncloud.md` 2.4).

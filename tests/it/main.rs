@@ -36,6 +36,8 @@ mod server_files;
 mod server_http;
 mod server_links;
 mod server_mounts;
+mod shares;
+mod shares_attacks;
 mod support;
 mod trash;
 mod uploads;

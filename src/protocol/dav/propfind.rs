@@ -138,7 +138,7 @@ impl Walk {
             None => call.view.stat(&call.path).await?,
         };
         let collection = own.node.is_collection();
-        if walk.infinite && collection && (own.access.mount.is_some() || call.view.mounts_below(&call.path).await?) {
+        if walk.infinite && collection && call.view.mounts_below(&call.path).await? {
             let problem = Problem::forbidden("A walk without end would leave this server");
             return Err(problem.condition(Condition::PropfindFiniteDepth));
         }

@@ -194,19 +194,16 @@ impl Renderer {
             Live::Size => self.count("<oc:size>", node.size, "</oc:size>"),
             Live::Checksums => self.checksum(node),
             Live::OwnerId => {
-                let remote = self.view.remote_owner(access);
-                let owner = remote.as_deref().unwrap_or(&self.view.owner().id);
-                self.out.leaf("<oc:owner-id>", owner, "</oc:owner-id>");
+                let other = self.view.owner_of(access);
+                let owner = other.as_ref().unwrap_or(self.view.owner());
+                self.out.leaf("<oc:owner-id>", &owner.id, "</oc:owner-id>");
             }
             Live::OwnerDisplayName => {
-                let remote = self.view.remote_owner(access);
-                let owner = remote.as_deref().unwrap_or(&self.view.owner().display_name);
-                self.out.leaf("<oc:owner-display-name>", owner, "</oc:owner-display-name>");
+                let other = self.view.owner_of(access);
+                let owner = other.as_ref().unwrap_or(self.view.owner());
+                self.out.leaf("<oc:owner-display-name>", &owner.display_name, "</oc:owner-display-name>");
             }
-            Live::ShareTypes if self.view.has_link(node, access) => {
-                self.out.markup("<oc:share-types><oc:share-type>3</oc:share-type></oc:share-types>");
-            }
-            Live::ShareTypes => self.out.markup("<oc:share-types/>"),
+            Live::ShareTypes => self.share_types(node, access),
             // Of a favourite the property was set, and has been written as it was set.
             Live::Favorite => self.out.markup("<oc:favorite>0</oc:favorite>"),
             Live::DataFingerprint => self.out.leaf("<oc:data-fingerprint>", self.view.fingerprint(), "</oc:data-fingerprint>"),
@@ -243,6 +240,22 @@ impl Renderer {
             (Principal::User(_), Kind::File) => shown.access.granted & file,
             (Principal::User(_), Kind::Collection | Kind::Mount) | (Principal::Link(_) | Principal::Anonymous, _) => shown.access.granted,
         }
+    }
+
+    /// 0 shared with users, 1 with groups, 3 by public links.
+    fn share_types(&mut self, node: &Node, access: &Access) {
+        let (users, groups) = self.view.shared_with(node, access);
+        let types = [
+            (users, "<oc:share-type>0</oc:share-type>"),
+            (groups, "<oc:share-type>1</oc:share-type>"),
+            (self.view.has_link(node, access), "<oc:share-type>3</oc:share-type>"),
+        ];
+        if types.iter().all(|(shared, _)| !shared) {
+            return self.out.markup("<oc:share-types/>");
+        }
+        self.out.markup("<oc:share-types>");
+        types.into_iter().filter(|(shared, _)| *shared).for_each(|(_, element)| self.out.markup(element));
+        self.out.markup("</oc:share-types>");
     }
 
     fn last_modified(&mut self, modified: Timestamp) {

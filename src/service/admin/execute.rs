@@ -34,10 +34,7 @@ impl Services {
             Command::UserAppPassword { name, label } => Ok(Outcome::Secret(self.accounts().add_app_password(&name, label).await?)),
             Command::Account { name, what } => self.account(&name, what).await,
             Command::Maintenance { on } => self.switch_maintenance(on).await,
-            Command::UserRemove { name, purge } => Ok(Outcome::Done(match self.remove_user(&name, purge).await? {
-                Some(folder) => format!("user {name} removed; the files are in {}", folder.display()),
-                None => format!("user {name} removed with all files"),
-            })),
+            Command::UserRemove { name, purge } => self.remove_user(&name, purge).await.map(|moved| removed(&name, moved)),
             Command::LinkCreate { user, path, terms } => self.create_link(&user, &path, terms).await,
             Command::LinkList { user } => self.list_links(&user).await,
             Command::LinkUpdate { id, terms } => self.update_link(&id, terms).await,
@@ -76,6 +73,7 @@ impl Services {
                 self.mounting().forget(&host).await?;
                 Ok(Outcome::Done(format!("nothing is decided about {host} any more")))
             }
+            Command::Share(command) => self.execute_share(command).await,
             Command::Group(command) => self.execute_group(command).await,
             Command::Scan { user } => self.scan(user.as_deref()).await,
             Command::Doctor { url: Some(url), password } => Ok(Outcome::Checks(Box::pin(self.check_link(&url, password)).await)),
@@ -106,7 +104,7 @@ impl Services {
         }
     }
 
-    /// Removes an account with its links, its mounts and its places in groups. Returns where its files are, unless they are purged.
+    /// Removes an account with its links, its mounts, its shares in both directions and its places in groups. Returns where its files are, unless they are purged.
     ///
     /// # Errors
     /// Where there is no such account, or its home cannot be moved.
@@ -118,6 +116,7 @@ impl Services {
         for mount in self.mounting().list(&user) {
             self.mounting().remove(mount.id).await?;
         }
+        self.shares().forget_user(&user).await?;
         self.groups().forget_user(&user.name).await?;
         self.accounts().remove(name, purge).await
     }
@@ -240,7 +239,14 @@ impl Services {
     }
 }
 
-fn tree_path(text: &str) -> Result<TreePath> {
+fn removed(name: &str, moved: Option<PathBuf>) -> Outcome {
+    Outcome::Done(match moved {
+        Some(folder) => format!("user {name} removed; the files are in {}", folder.display()),
+        None => format!("user {name} removed with all files"),
+    })
+}
+
+pub(super) fn tree_path(text: &str) -> Result<TreePath> {
     TreePath::parse(text).map_err(|error| Refusal::usage(format!("`{text}` is no path: {error}")))
 }
 
@@ -251,7 +257,7 @@ fn named(id: &str) -> Result<(&str, TreePath)> {
 }
 
 /// The first second after a day, UTC.
-fn end_of(day: &str) -> Result<Timestamp> {
+pub(super) fn end_of(day: &str) -> Result<Timestamp> {
     let wrong = || Refusal::usage(format!("a day is written YYYY-MM-DD, not `{day}`"));
     let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_error| wrong())?;
     let next = day.checked_add_days(Days::new(1)).ok_or_else(wrong)?;
@@ -259,7 +265,7 @@ fn end_of(day: &str) -> Result<Timestamp> {
 }
 
 /// The last day on which something that ends then still works.
-fn last_day(end: Timestamp) -> Option<String> {
+pub(super) fn last_day(end: Timestamp) -> Option<String> {
     DateTime::from_timestamp(end.checked_sub(1)?, 0).map(|time| time.format("%Y-%m-%d").to_string())
 }
 

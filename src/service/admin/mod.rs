@@ -5,12 +5,14 @@ mod account;
 mod execute;
 mod groups;
 mod rows;
+mod shares;
 
 use serde::{Deserialize, Serialize};
 
 pub use account::AccountCommand;
 pub use groups::{GroupCommand, GroupRow};
 pub use rows::{AppPasswordRow, CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
+pub use shares::{ReceivedRow, ShareCommand, ShareRow, ShareTerms};
 
 use crate::domain::Secret;
 
@@ -156,6 +158,8 @@ pub enum Command {
     },
     /// Groups.
     Group(GroupCommand),
+    /// Shares between users.
+    Share(ShareCommand),
     /// Take in outside edits now.
     Scan {
         /// Whose; everybody's if none.
@@ -210,6 +214,14 @@ pub enum Outcome {
     Mount(MountRow),
     /// Mounts.
     Mounts(Vec<MountRow>),
+    /// One new or changed share.
+    Share(ShareRow),
+    /// Shares of a user's nodes.
+    Shares(Vec<ShareRow>),
+    /// One answered share.
+    ReceivedShare(ReceivedRow),
+    /// What a user receives.
+    ReceivedShares(Vec<ReceivedRow>),
     /// One group.
     Group(GroupRow),
     /// Groups.

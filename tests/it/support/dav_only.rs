@@ -35,6 +35,7 @@ impl Dav {
         let (store, spaces) = tokio::task::spawn_blocking(move || open(&davroot)).await.unwrap();
         let policy = Policy { instance_id: "octest".to_owned(), trust: Vec::new(), names: Names::System };
         let remotes = Remotes::new(policy, Timeouts::default());
+        let shares = causeway::tree::Shares::open(store.clone(), Clock::System).unwrap();
         let mounts = Mounts::new(store, remotes, Clock::System, folder.path().join(".causeway/spool"));
         let user = User {
             name: UserName::parse("anna").unwrap(),
@@ -45,7 +46,7 @@ impl Dav {
             password_hash: Secret::new(""),
             created: 0,
         };
-        Dav { forest: Forest::new(spaces, mounts, "octest".to_owned(), "1".to_owned()), user, link: None, folder }
+        Dav { forest: Forest::new(spaces, mounts, shares, "octest".to_owned(), "1".to_owned()), user, link: None, folder }
     }
 
     /// The same home as the holder of a link to its root sees it.

@@ -5,3 +5,4 @@ pub(crate) mod dav_only;
 pub(crate) mod federation;
 pub(crate) mod mounted;
 pub(crate) mod server;
+pub(crate) mod sharing;

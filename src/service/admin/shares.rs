@@ -1,0 +1,286 @@
+//! Commands about shares between users.
+
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use super::execute::{end_of, last_day, rfc3339, tree_path};
+use crate::domain::{GroupName, Kind, Permissions, ReceivedState, Share, ShareId, ShareWith, UserName};
+use crate::service::refusal::Result;
+use crate::service::shares::{NewShare, Received, ShareChange};
+use crate::service::{Refusal, Services};
+
+/// What is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ShareCommand {
+    /// A new share.
+    Create {
+        /// Who shares.
+        user: String,
+        /// What, in the sharer's tree.
+        path: String,
+        /// With whom: a user, or `group:NAME`.
+        with: String,
+        /// What it allows.
+        terms: ShareTerms,
+    },
+    /// The shares of a user's nodes, and what the user shares on.
+    List {
+        /// Whose.
+        user: String,
+    },
+    /// What a user receives.
+    Received {
+        /// Who.
+        user: String,
+    },
+    /// A share comes into a user's tree.
+    Accept {
+        /// Whose.
+        user: String,
+        /// Number of the share.
+        id: u64,
+    },
+    /// A share goes out of a user's tree.
+    Decline {
+        /// Whose.
+        user: String,
+        /// Number of the share.
+        id: u64,
+    },
+    /// Other terms.
+    Update {
+        /// Number of the share.
+        id: u64,
+        /// What changes.
+        terms: ShareTerms,
+    },
+    /// The end of a share.
+    Remove {
+        /// Number of the share.
+        id: u64,
+    },
+}
+
+/// The terms of a share, as a person writes them; none keeps what is, or the default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ShareTerms {
+    /// `read`, `edit`, or the sum of 1 read, 2 update, 4 create, 8 delete, 16 share.
+    pub permissions: Option<String>,
+    /// Last day, `YYYY-MM-DD`; empty removes it.
+    pub expires: Option<String>,
+    /// What the sharer says to the receivers.
+    pub note: Option<String>,
+}
+
+/// A share as its owner's list shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShareRow {
+    /// Number.
+    pub id: u64,
+    /// Whose node.
+    pub owner: String,
+    /// Where the node stands in the owner's tree; none where it is gone.
+    pub path: Option<String>,
+    /// `file` or `folder`.
+    pub kind: String,
+    /// A user, or `group:NAME`.
+    pub with: String,
+    /// The sum of 1 read, 2 update, 4 create, 8 delete, 16 share.
+    pub permissions: u8,
+    /// Who made it.
+    pub shared_by: String,
+    /// The share that it was made from.
+    pub parent: Option<u64>,
+    /// Last day, `YYYY-MM-DD`.
+    pub expires: Option<String>,
+    /// What the sharer says.
+    pub note: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+}
+
+/// A share as its receiver's list shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReceivedRow {
+    /// Number of the share.
+    pub id: u64,
+    /// Who receives.
+    pub user: String,
+    /// Where it hangs in the receiver's tree; none where it does not.
+    pub path: Option<String>,
+    /// What it was called when it was shared.
+    pub name: String,
+    /// `file` or `folder`.
+    pub kind: String,
+    /// Whose node.
+    pub owner: String,
+    /// Who shared it.
+    pub shared_by: String,
+    /// A user, or `group:NAME`.
+    pub with: String,
+    /// What it grants now, over every hop.
+    pub permissions: u8,
+    /// `pending`, `accepted` or `declined`.
+    pub state: String,
+    /// What the sharer says.
+    pub note: String,
+}
+
+impl Services {
+    pub(super) async fn execute_share(&self, command: ShareCommand) -> Result<Outcome> {
+        match command {
+            ShareCommand::Create { user, path, with, terms } => {
+                let sharer = self.accounts().require(&user)?;
+                let new = NewShare {
+                    path: tree_path(&path)?,
+                    with: receiver(&with)?,
+                    permissions: terms.permissions.as_deref().map(permissions_of).transpose()?,
+                    expires: terms.expires.as_deref().filter(|day| !day.is_empty()).map(end_of).transpose()?,
+                    note: terms.note.unwrap_or_default(),
+                };
+                let share = self.shares().create(&sharer, new).await?;
+                Ok(Outcome::Share(self.share_row(&share).await?))
+            }
+            ShareCommand::List { user } => {
+                let user = self.accounts().require(&user)?;
+                self.shares().sweep().await?;
+                let mut rows = Vec::new();
+                for share in self.shares().list(&user) {
+                    rows.push(self.share_row(&share).await?);
+                }
+                Ok(Outcome::Shares(rows))
+            }
+            ShareCommand::Received { user } => {
+                let user = self.accounts().require(&user)?;
+                self.shares().sweep().await?;
+                let mut rows = Vec::new();
+                for received in self.shares().received(&user) {
+                    rows.push(self.received_row(&received).await?);
+                }
+                Ok(Outcome::ReceivedShares(rows))
+            }
+            ShareCommand::Accept { user, id } => {
+                let user = self.accounts().require(&user)?;
+                let received = self.shares().accept(&user, ShareId(id)).await?;
+                Ok(Outcome::ReceivedShare(self.received_row(&received).await?))
+            }
+            ShareCommand::Decline { user, id } => {
+                let user = self.accounts().require(&user)?;
+                let received = self.shares().decline(&user, ShareId(id)).await?;
+                Ok(Outcome::ReceivedShare(self.received_row(&received).await?))
+            }
+            ShareCommand::Update { id, terms } => {
+                let change = ShareChange {
+                    permissions: terms.permissions.as_deref().map(permissions_of).transpose()?,
+                    expires: terms.expires.map(|day| if day.is_empty() { Ok(None) } else { end_of(&day).map(Some) }).transpose()?,
+                    note: terms.note,
+                };
+                let share = self.shares().update(ShareId(id), change).await?;
+                Ok(Outcome::Share(self.share_row(&share).await?))
+            }
+            ShareCommand::Remove { id } => {
+                self.shares().remove(ShareId(id)).await?;
+                Ok(Outcome::Done(format!("share {id} removed; the owner keeps everything")))
+            }
+        }
+    }
+
+    /// What is shown of a share.
+    async fn share_row(&self, share: &Share) -> Result<ShareRow> {
+        let home = self.spaces().get(share.space);
+        let path = match home {
+            Some(home) => home.path_of(share.node).await?,
+            None => None,
+        };
+        Ok(ShareRow {
+            id: share.id.0,
+            owner: share.owner.to_string(),
+            path: path.map(|path| path.to_string()),
+            kind: kind_word(share.kind).to_owned(),
+            with: share.with.to_string(),
+            permissions: share.permissions.0,
+            shared_by: share.shared_by.to_string(),
+            parent: share.parent.map(|parent| parent.0),
+            expires: share.expires.and_then(last_day),
+            note: share.note.clone(),
+            created: rfc3339(share.created),
+        })
+    }
+
+    /// What is shown to a receiver.
+    async fn received_row(&self, (share, end): &Received) -> Result<ReceivedRow> {
+        let state = self.shares().state(end);
+        let path = match state {
+            ReceivedState::Accepted => self.spaces().get(end.space).and_then(|space| space.mount_path(end.mount)),
+            ReceivedState::Pending | ReceivedState::Declined => None,
+        };
+        Ok(ReceivedRow {
+            id: share.id.0,
+            user: end.user.to_string(),
+            path: path.map(|path| path.to_string()),
+            name: share.name.clone(),
+            kind: kind_word(share.kind).to_owned(),
+            owner: share.owner.to_string(),
+            shared_by: share.shared_by.to_string(),
+            with: share.with.to_string(),
+            permissions: self.shares().rights(share).await?.0,
+            state: match state {
+                ReceivedState::Pending => "pending",
+                ReceivedState::Accepted => "accepted",
+                ReceivedState::Declined => "declined",
+            }
+            .to_owned(),
+            note: share.note.clone(),
+        })
+    }
+}
+
+fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Collection | Kind::Mount => "folder",
+    }
+}
+
+/// `NAME` or `group:NAME`; names of users hold no colon.
+fn receiver(text: &str) -> Result<ShareWith> {
+    match text.strip_prefix("group:") {
+        Some(name) => GroupName::parse(name).map(ShareWith::Group).map_err(|error| Refusal::usage(error.to_string())),
+        None => UserName::parse(text).map(ShareWith::User).map_err(|error| Refusal::usage(error.to_string())),
+    }
+}
+
+/// The rights of a share by a word or by their sum.
+fn permissions_of(text: &str) -> Result<Permissions> {
+    let wrong = || {
+        Refusal::usage(format!("permissions are read, edit, or the sum of 1 read, 2 update, 4 create, 8 delete, 16 share, not `{text}`"))
+    };
+    match text {
+        "read" => Ok(Permissions::READ),
+        "edit" => Ok(Permissions::EDIT),
+        number => {
+            let bits: u8 = number.parse().map_err(|_error| wrong())?;
+            if (1..=Permissions::ALL.0).contains(&bits) { Ok(Permissions(bits)) } else { Err(wrong()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_are_users_or_groups() {
+        assert!(matches!(receiver("bob").unwrap(), ShareWith::User(_)));
+        assert!(matches!(receiver("group:The team").unwrap(), ShareWith::Group(_)));
+        assert!(receiver("group:").is_err() && receiver("a b").is_err());
+        assert_eq!(receiver("group:x").unwrap().to_string(), "group:x");
+    }
+
+    #[test]
+    fn rights_are_words_or_sums() {
+        assert_eq!(permissions_of("edit").unwrap(), Permissions(15));
+        assert_eq!(permissions_of("17").unwrap(), Permissions(17));
+        assert!(permissions_of("0").is_err() && permissions_of("32").is_err() && permissions_of("all").is_err());
+    }
+}

@@ -1,0 +1,282 @@
+//! What hangs in a tree by a share: a view of the owner's tree, based at the shared node, for the same principal (DESIGN 5).
+//!
+//! Rights intersect at each hop when something is asked for: of the share, of every share that it was made from, and of the view that it
+//! hangs in (attack F7). A share in a folder that is shared itself is seen by others only where it may be shared on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::domain::{
+    At, Error, MountId, Name, Node, NodeId, OfflineCause, Permissions, Principal, ReceivedShare, ReceivedState, Result, Share, ShareId,
+    SpaceId, TreePath, shareable,
+};
+use crate::limits::{SHARE_DEPTH_MAX, SHARE_HOPS_MAX, SHARE_VISITS_MAX};
+use crate::space::Space;
+use crate::tree::shares::Changing;
+use crate::tree::{Access, Entry, Forest, Owner, View};
+
+/// How a view came to be that shows a share.
+#[derive(Debug, Clone)]
+pub(super) struct Within {
+    /// The mountpoint in the view outside.
+    pub(super) mount: MountId,
+    /// The shared nodes that were entered, this one last.
+    trail: Vec<NodeId>,
+}
+
+/// A path in something that was shared.
+pub(super) struct SharedTarget {
+    pub(super) mount: MountId,
+    /// The mountpoint, below the base of the view.
+    pub(super) at: At,
+    /// The path inside what is shared.
+    pub(super) inner: TreePath,
+    /// The mountpoint's row.
+    pub(super) row: Node,
+    /// What is seen there, or why nothing is: the mountpoint itself can be removed and moved all the same.
+    pub(super) view: Result<View>,
+}
+
+impl View {
+    /// Whether this is a user's own tree, not a link's, and not seen through a share.
+    pub fn is_own(&self) -> bool {
+        match self.principal {
+            Principal::User(_) => self.within.is_none(),
+            Principal::Link(_) | Principal::Anonymous => false,
+        }
+    }
+
+    /// The view of what hangs at a share's mountpoint.
+    pub(super) async fn enter(&self, mount: MountId) -> Result<View> {
+        if self.visits.fetch_add(1, Ordering::Relaxed) >= SHARE_VISITS_MAX {
+            return Err(away());
+        }
+        let shares = self.forest.shares().mounted(mount);
+        let first = shares.first().ok_or(Error::NotFound)?;
+        let space = self.forest.spaces().get(first.space).ok_or_else(away)?;
+        let mut granted = Permissions::NONE;
+        for share in &shares {
+            granted = granted | self.forest.rights(&space, share).await?;
+        }
+        if !granted.contains(Permissions::READ) {
+            return Err(Error::NotFound);
+        }
+        if !self.is_own() && !granted.contains(Permissions::SHARE) {
+            return Err(Error::Forbidden("this was shared with its receiver alone"));
+        }
+        let mut trail = self.within.as_ref().map(|within| within.trail.clone()).unwrap_or_default();
+        let own = matches!(&self.principal, Principal::User(user) if *user == first.owner);
+        if own || trail.len() >= SHARE_DEPTH_MAX || self.base == first.node || trail.contains(&first.node) {
+            return Err(Error::Loop);
+        }
+        trail.push(first.node);
+        Ok(View {
+            forest: self.forest.clone(),
+            principal: self.principal.clone(),
+            space,
+            base: first.node,
+            granted: self.granted & granted,
+            owner: self.forest.owner_of(first),
+            via: self.via.clone(),
+            linked: Arc::default(),
+            within: Some(Within { mount, trail }),
+            visits: Arc::clone(&self.visits),
+        })
+    }
+
+    /// What stands at a share's mountpoint, for the listing of its parent; none where this principal sees nothing there. What cannot be asked
+    /// now is shown as it was.
+    pub(super) async fn shared_entry(&self, mount: MountId, row: &Node) -> Option<Entry> {
+        let entered = match self.enter(mount).await {
+            Ok(view) => Box::pin(view.base_entry()).await,
+            Err(error) => Err(error),
+        };
+        let entry = match entered {
+            Ok(entry) => {
+                self.forest.shares().set_last_seen(mount, &entry.node);
+                entry
+            }
+            Err(Error::NotFound | Error::Forbidden(_) | Error::Loop) => return None,
+            Err(_) => {
+                let share = self.forest.shares().mounted(mount).into_iter().next()?;
+                let bare = || Node { id: share.node, kind: share.kind, size: 0, ..row.clone() };
+                let node = self.forest.shares().last_seen(mount).unwrap_or_else(bare);
+                let granted = self.granted & share.permissions & node.permissions;
+                Entry { node, access: Access { granted, shared: true, mount_root: false, mount: Some(mount) } }
+            }
+        };
+        Some(self.at_mountpoint(entry))
+    }
+
+    async fn base_entry(&self) -> Result<Entry> {
+        let node = self.space.node(self.base).await?.ok_or(Error::NotFound)?;
+        Ok(self.home_entry(node).await)
+    }
+
+    /// An entry from inside a share as this view shows it.
+    pub(super) fn through(&self, inner: &TreePath, entry: Entry) -> Entry {
+        if inner.is_root() { self.at_mountpoint(entry) } else { entry }
+    }
+
+    /// The root of a share may always be renamed and removed by the user in whose tree it hangs.
+    pub(super) fn at_mountpoint(&self, entry: Entry) -> Entry {
+        Entry { access: Access { mount_root: self.is_own(), ..entry.access }, ..entry }
+    }
+
+    /// Takes what was shared out of this tree; the owner keeps everything.
+    pub(super) async fn decline(&self, mount: MountId) -> Result<()> {
+        // The row goes first: a share without a row is invisible, a row without a share would be a folder that never answers.
+        self.space.remove_mount(mount).await?;
+        self.forest.shares().change().await.answer(mount, ReceivedState::Declined).await
+    }
+
+    /// Whether mounts of other servers hang below a collection, shares that hang there included.
+    pub(super) async fn leaves_server(&self, collection: NodeId) -> bool {
+        for (mount, _) in self.mounts_under(collection) {
+            if !self.forest.shares().is_mounted(mount) {
+                return true;
+            }
+            if let Ok(view) = self.enter(mount).await
+                && Box::pin(view.leaves_server(view.base)).await
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whose a node is that does not lie in the home of the view; none for one that does.
+    pub fn owner_of(&self, access: &Access) -> Option<Owner> {
+        let mount = access.mount?;
+        if let Some(handle) = self.forest.mounts().get(mount) {
+            let record = handle.record();
+            let host = record.url.split('/').nth(2).unwrap_or_default().to_owned();
+            let name = if record.owner.is_empty() { host } else { format!("{}@{host}", record.owner) };
+            return Some(Owner { id: name.clone(), display_name: name });
+        }
+        self.forest.shares().mounted(mount).first().map(|share| self.forest.owner_of(share))
+    }
+
+    /// Whether a node is shared with users, and with groups, as far as the principal may know: owners know all, receivers what they made.
+    pub fn shared_with(&self, node: &Node, access: &Access) -> (bool, bool) {
+        let Principal::User(me) = &self.principal else { return (false, false) };
+        let shares = self.forest.shares().of_node(node.id);
+        let known = shares.iter().filter(|share| access.mount.is_none() || share.shared_by == *me);
+        known.fold((false, false), |(user, group), share| match share.with {
+            crate::domain::ShareWith::User(_) => (true, group),
+            crate::domain::ShareWith::Group(_) => (user, true),
+        })
+    }
+}
+
+impl Forest {
+    fn owner_of(&self, share: &Share) -> Owner {
+        Owner { id: share.owner.to_string(), display_name: self.shares().display_name(&share.owner) }
+    }
+
+    /// What a share grants now: nothing where it has expired, or where it was shared on by somebody who may not, or no longer has it.
+    ///
+    /// # Errors
+    /// Where the owner's home cannot be read.
+    pub async fn rights(&self, space: &Space, share: &Share) -> Result<Permissions> {
+        let now = self.shares().clock().now();
+        let mut granted = share.permissions & shareable(share.kind);
+        let mut at = Arc::new(share.clone());
+        for _ in 0..SHARE_HOPS_MAX {
+            if at.is_expired(now) {
+                return Ok(Permissions::NONE);
+            }
+            let Some(parent) = at.parent else { return Ok(granted) };
+            let Some(parent) = self.shares().get(parent) else { return Ok(Permissions::NONE) };
+            let may = parent.permissions.contains(Permissions::SHARE) && self.shares().received(parent.id, &at.shared_by).is_some();
+            if !may || !space.is_within(at.node, parent.node).await? {
+                return Ok(Permissions::NONE);
+            }
+            granted = granted & parent.permissions;
+            at = parent;
+        }
+        Ok(Permissions::NONE)
+    }
+
+    /// Hangs a share into the top folder of its receiver, under its name or a free variant of it.
+    ///
+    /// # Errors
+    /// Where the receiver's home cannot be written.
+    pub async fn hang(&self, received: &ReceivedShare, name: &str) -> Result<Name> {
+        let space = self.spaces().get(received.space).ok_or_else(away)?;
+        let wanted = Name::parse(name).or_else(|_invalid| Name::parse("Shared"));
+        let wanted = wanted.map_err(|_invalid| Error::InvalidName("a share has no name"))?;
+        space.add_mount(&At::home(TreePath::root()), received.mount, &wanted).await
+    }
+
+    /// Removes shares and what was shared on from them, and takes them out of their receivers' trees.
+    ///
+    /// # Errors
+    /// Where a tree or the store cannot be written.
+    pub async fn drop_shares(&self, changing: &Changing, ids: &[ShareId]) -> Result<()> {
+        let dying = self.shares().with_descendants(ids);
+        let ends: Vec<Arc<ReceivedShare>> = dying.iter().flat_map(|id| self.shares().receivers(*id)).collect();
+        self.unhang(&ends).await?;
+        changing.delete(&dying, &[]).await?;
+        for id in dying {
+            tracing::info!(share.id = id.0, "a share was removed");
+        }
+        Ok(())
+    }
+
+    /// Ends what these receivers have of shares; what they shared on ends with it.
+    ///
+    /// # Errors
+    /// Where a tree or the store cannot be written.
+    pub async fn drop_received(&self, changing: &Changing, ends: &[Arc<ReceivedShare>]) -> Result<()> {
+        let ended = |share: &Share| ends.iter().any(|end| share.parent == Some(end.share) && share.shared_by == end.user);
+        let resharing: Vec<ShareId> = self.shares().all().iter().filter(|share| ended(share)).map(|share| share.id).collect();
+        if !resharing.is_empty() {
+            self.drop_shares(changing, &resharing).await?;
+        }
+        self.unhang(ends).await?;
+        changing.delete(&[], ends).await
+    }
+
+    /// Takes the rows of mountpoints away at which nothing else hangs.
+    async fn unhang(&self, ends: &[Arc<ReceivedShare>]) -> Result<()> {
+        let going: HashSet<(MountId, ShareId)> = ends.iter().map(|end| (end.mount, end.share)).collect();
+        for end in ends.iter().filter(|end| end.state == ReceivedState::Accepted) {
+            let others = self.shares().mounted(end.mount).iter().any(|share| !going.contains(&(end.mount, share.id)));
+            if let Some(space) = self.spaces().get(end.space).filter(|_| !others) {
+                space.remove_mount(end.mount).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the shares of a home, or of one file in it, whose nodes are gone for good: they open nothing already (attack L3).
+    ///
+    /// # Errors
+    /// Where a home cannot be read, or the store not be written.
+    pub async fn bury_shares(&self, space: SpaceId, file: Option<NodeId>) -> Result<()> {
+        let shares = match file {
+            Some(node) => self.shares().of_node(node),
+            None => self.shares().in_space(space),
+        };
+        let Some(home) = self.spaces().get(space).filter(|_| !shares.is_empty()) else { return Ok(()) };
+        let mut gone = Vec::new();
+        for share in shares {
+            if home.is_gone(share.node).await? {
+                gone.push(share.id);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let changing = self.shares().change().await;
+        self.drop_shares(&changing, &gone).await
+    }
+}
+
+/// It exists, but cannot be seen now (DESIGN 1.2).
+fn away() -> Error {
+    Error::Unavailable { cause: OfflineCause::Unreachable, retry_after: Duration::from_secs(30) }
+}
