@@ -46,6 +46,9 @@ pub(super) enum Verb {
     /// Links and WebDAV folders of other servers in users' trees
     #[command(subcommand)]
     Mount(MountVerb),
+    /// What users deleted, and how it comes back
+    #[command(subcommand)]
+    Trash(super::trash::TrashVerb),
     /// What is decided about other servers
     #[command(subcommand)]
     Remote(RemoteVerb),

@@ -13,6 +13,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod shares;
+mod trash;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -86,6 +87,7 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Share(command) => manage::print(&settings, shares::command(command), out).await?,
         Verb::Link(command) => manage::link(&settings, command, out).await?,
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
+        Verb::Trash(verb) => manage::print(&settings, crate::service::admin::TrashCommand::from(verb).into(), out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,
         Verb::Maintenance { what } => manage::maintenance(&settings, what, out).await?,
         Verb::Scan { user } => manage::scan(&settings, user, out).await?,

@@ -60,8 +60,10 @@ impl Out {
                 self.table(&["NAME", "DISPLAY NAME", "ADMIN", "QUOTA", "APP PASSWORDS"], rows.iter().map(cells));
             }
             Outcome::AppPasswords(rows) => {
-                let cells = |row: &crate::service::admin::AppPasswordRow| vec![row.id.to_string(), row.created.clone(), row.label.clone()];
-                self.table(&["ID", "CREATED", "LABEL"], rows.iter().map(cells));
+                self.table(
+                    &["ID", "CREATED", "LABEL"],
+                    rows.iter().map(|row| vec![row.id.to_string(), row.created.clone(), row.label.clone()]),
+                );
             }
             Outcome::Maintenance(on) => {
                 self.line(if *on { "maintenance is on: every client is answered 503" } else { "maintenance is off" })
@@ -98,6 +100,7 @@ impl Out {
                 };
                 self.table(&["HOST", "FINGERPRINTS", "AUTHORITIES", "PRIVATE ALLOWED"], rows.iter().map(cells));
             }
+            Outcome::Trash(rows) => self.trash(rows),
             Outcome::Checks(rows) => rows.iter().for_each(|row| self.check(row)),
             Outcome::Scans(rows) => {
                 for row in rows {
@@ -122,6 +125,13 @@ impl Out {
     fn received_share(self, row: &ReceivedRow) {
         let place = row.path.as_ref().map_or_else(|| "nowhere".to_owned(), |path| format!("{}:{path}", row.user));
         self.line(&format!("share {} of {} at {place} is {}", row.id, row.owner, row.state));
+    }
+
+    fn trash(self, rows: &[crate::service::admin::TrashRow]) {
+        let cells = |row: &crate::service::admin::TrashRow| {
+            vec![row.id.to_string(), row.path.clone(), row.size.to_string(), row.deleted.clone(), row.by.clone()]
+        };
+        self.table(&["ID", "PATH", "SIZE", "DELETED", "BY"], rows.iter().map(cells));
     }
 
     fn shares(self, rows: &[ShareRow]) {
@@ -183,6 +193,7 @@ impl Out {
             Outcome::Remotes(rows) => self.json(rows),
             Outcome::Scans(rows) => self.json(rows),
             Outcome::Checks(rows) => self.json(rows),
+            Outcome::Trash(rows) => self.json(rows),
         }
     }
 

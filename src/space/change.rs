@@ -5,6 +5,13 @@ use crate::space::lookup::Resolved;
 use crate::space::{Space, mount_of, place, source_missing};
 use crate::store::{Change, Step};
 
+/// Where a deleted node goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Trash,
+    Gone,
+}
+
 impl Space {
     /// Makes a collection.
     pub async fn mkcol(&self, at: &At, write: Write) -> Result<Written> {
@@ -36,6 +43,15 @@ impl Space {
     /// Moves a file or a collection with all that is in it to the trash, or deletes it where the trash does not take it. Mounts that are
     /// detached for good are returned.
     pub async fn delete(&self, at: &At, write: Write) -> Result<Vec<MountId>> {
+        self.delete_to(at, write, Fate::Trash).await
+    }
+
+    /// [`Space::delete`] for good: for what was never whole, and is nothing that a user would look for.
+    pub async fn erase(&self, at: &At, write: Write) -> Result<Vec<MountId>> {
+        self.delete_to(at, write, Fate::Gone).await
+    }
+
+    async fn delete_to(&self, at: &At, write: Write, fate: Fate) -> Result<Vec<MountId>> {
         loop {
             let exclusive = match self.resolve(at).await? {
                 Resolved::Node(node) => node.is_collection(),
@@ -46,7 +62,7 @@ impl Space {
             let held = self.hold(at, exclusive).await.map_err(source_missing)?;
             let (at, write) = (at.clone(), write.clone());
             let deleted = self.blocking(move |space| {
-                let deleted = space.delete_now(&at, &write, exclusive);
+                let deleted = space.delete_now(&at, &write, exclusive, fate);
                 drop(held);
                 deleted
             });
@@ -57,7 +73,7 @@ impl Space {
     }
 
     /// None if a collection stands there now and `structure` is only shared.
-    fn delete_now(&self, at: &At, write: &Write, exclusive: bool) -> Result<Option<Vec<MountId>>> {
+    fn delete_now(&self, at: &At, write: &Write, exclusive: bool, fate: Fate) -> Result<Option<Vec<MountId>>> {
         let target = self.target(at)?;
         let row = target.row.as_ref().ok_or(Error::NotFound)?;
         if row.is_collection() && !exclusive {
@@ -68,7 +84,11 @@ impl Space {
         self.check_below(row.id, &write.tokens)?;
         let mut changes = self.locks_gone(row.id)?;
         let remove = Change::Remove { place: target.place.clone(), keep_until: 0 };
-        let (change, to, mounts) = match self.discard(&target)? {
+        let discarded = match fate {
+            Fate::Trash => self.discard(&target)?,
+            Fate::Gone => None,
+        };
+        let (change, to, mounts) = match discarded {
             // Mounts that hang there stay with it, and are mounted again when it comes back.
             Some((change, to)) => (change, to, Vec::new()),
             None => (remove, self.files.purge_path(), self.mounts_in(row)),

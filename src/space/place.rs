@@ -159,7 +159,7 @@ impl Space {
         for (done, step) in steps.iter().enumerate() {
             match do_step(&self.files, step) {
                 // What was to be kept had been taken away by others before the exchange.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && done > 0 && is_from_staging(step) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && done > 0 && self.is_gone_from_staging(step)? => {}
                 other => other?,
             }
         }
@@ -173,6 +173,12 @@ impl Space {
             }
         }
         Ok(())
+    }
+
+    fn is_gone_from_staging(&self, step: &Step) -> std::io::Result<bool> {
+        let [from, _] = step.paths();
+        let from = stored(from)?;
+        Ok(from.is_staged() && self.files.stat(&from)?.is_none())
     }
 
     pub(super) fn lock_directories(&self, folders: &[(NodeId, TreePath)]) -> Vec<MutexGuard<'_, ()>> {
@@ -200,11 +206,6 @@ impl Space {
             self.state().distrust(*id);
         }
     }
-}
-
-fn is_from_staging(step: &Step) -> bool {
-    let [from, _] = step.paths();
-    DiskPath::stored(from).is_some_and(|from| from.is_staged())
 }
 
 fn stopped() -> Error {

@@ -318,7 +318,7 @@ impl View {
     }
 
     async fn remove_unfinished(&self, staging: &TreePath, tokens: Vec<LockToken>) {
-        let swept = self.delete(staging, Write { expect: Expect::Anything, tokens }).await;
+        let swept = self.erase_unfinished(staging, Write { expect: Expect::Anything, tokens }).await;
         if let Err(error) = swept
             && !matches!(error, Error::NotFound)
         {

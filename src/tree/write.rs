@@ -196,6 +196,22 @@ impl View {
         }
     }
 
+    /// Removes what was made here under a name that nobody was told, and was not finished: not to the trash.
+    pub(super) async fn erase_unfinished(&self, path: &TreePath, write: Write) -> Result<()> {
+        match self.resolve(path).await? {
+            Target::Home { at, .. } => {
+                self.demand(self.granted, Permissions::DELETE)?;
+                self.space.erase(&at, write).await.map(drop)
+            }
+            Target::HomeFree { .. } => Err(Error::NotFound),
+            Target::Shared(target) => {
+                let erased = Box::pin(target.view?.erase_unfinished(&target.inner, write)).await;
+                erased.map_err(|error| below(error, &target.at))
+            }
+            Target::Mount(_) => self.delete(path, write).await,
+        }
+    }
+
     /// Changes dead properties and the modification time, all or none.
     ///
     /// # Errors

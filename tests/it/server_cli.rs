@@ -264,7 +264,7 @@ fn a_backup_brings_back_users_links_and_mounts() {
     let newer = cli.folder.path().join("newer");
     std::fs::create_dir(&newer).unwrap();
     let rows = std::fs::read_to_string(cli.folder.path().join("backup/rows.jsonl")).unwrap();
-    std::fs::write(newer.join("rows.jsonl"), rows.replacen("\"format\":1", "\"format\":99", 1)).unwrap();
+    std::fs::write(newer.join("rows.jsonl"), rows.replacen("\"format\":2", "\"format\":99", 1)).unwrap();
     assert!(cli.fails(&["restore", "newer"], 1).contains("newer"));
     assert_eq!(cli.ok(&["link", "list", "anna", "--json"], "").trim(), "[]", "a refused restore changes nothing");
     cli.ok(&["restore", "backup"], "");

@@ -1,7 +1,8 @@
 //! The trash as ownCloud's and Nextcloud's clients see it: what was deleted, by whom, and how it comes back.
 
 use causeway::domain::{Clock, Secret};
-use causeway::service::admin::{Command, Outcome};
+use causeway::service::Reason;
+use causeway::service::admin::{Command, Outcome, TrashCommand};
 
 use crate::support::server::{Answer, Ask, Pair, TestServer, password};
 
@@ -242,6 +243,26 @@ async fn a_folder_with_a_mount_comes_back_with_it() {
     assert!(left.is_empty(), "the mount is detached with the folder");
     assert_eq!(pair.anna.get("anna", "/Photos/a.txt").await, "remote");
     pair.stop().await;
+}
+
+#[tokio::test]
+async fn administrators_see_who_deleted_what_and_bring_it_back() {
+    let server = with_files().await;
+    let link = server.link("anna", "/Photos", "edit").await;
+    let guest = format!("/public.php/dav/files/{}/a%20b.txt", link.url.rsplit('/').next().unwrap());
+    server.ask("DELETE", &guest).expect(204).await;
+    server.ask_as("anna", "DELETE", "/note.txt").expect(204).await;
+    let user = || "anna".to_owned();
+    let Outcome::Trash(rows) = server.execute(Command::Trash(TrashCommand::List { user: user() })).await else { panic!("no trash") };
+    let told: Vec<_> = rows.iter().map(|row| (row.path.as_str(), row.size, row.by.clone())).collect();
+    assert!(told.contains(&("/Photos/a b.txt", 7, format!("link {}", link.id))) && told.contains(&("/note.txt", 4, user())), "{told:?}");
+    let id = rows.iter().find(|row| row.path == "/note.txt").unwrap().id;
+    server.execute(Command::Trash(TrashCommand::Restore { user: user(), id })).await;
+    assert_eq!(server.get("anna", "/note.txt").await, "note");
+    server.refuse(Command::Trash(TrashCommand::Restore { user: user(), id }), Reason::NotFound).await;
+    server.execute(Command::Trash(TrashCommand::Empty { user: user() })).await;
+    assert_eq!(hrefs(&server.listed("anna", &format!("{OWNCLOUD}/anna/")).await).len(), 1);
+    server.stop().await;
 }
 
 #[tokio::test]

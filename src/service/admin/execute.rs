@@ -35,6 +35,7 @@ impl Services {
             Command::Account { name, what } => self.account(&name, what).await,
             Command::Maintenance { on } => self.switch_maintenance(on).await,
             Command::UserRemove { name, purge } => self.remove_user(&name, purge).await.map(|moved| removed(&name, moved)),
+            Command::Trash(command) => self.trash(command).await,
             Command::LinkCreate { user, path, terms } => self.create_link(&user, &path, terms).await,
             Command::LinkList { user } => self.list_links(&user).await,
             Command::LinkUpdate { id, terms } => self.update_link(&id, terms).await,

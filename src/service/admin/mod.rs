@@ -6,6 +6,7 @@ mod execute;
 mod groups;
 mod rows;
 mod shares;
+mod trash;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ pub use account::AccountCommand;
 pub use groups::{GroupCommand, GroupRow};
 pub use rows::{AppPasswordRow, CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
 pub use shares::{ReceivedRow, ShareCommand, ShareRow, ShareTerms};
+pub use trash::{TrashCommand, TrashRow};
 
 use crate::domain::Secret;
 
@@ -69,6 +71,8 @@ pub enum Command {
         /// Delete the files instead of moving them aside.
         purge: bool,
     },
+    /// A user's trash.
+    Trash(TrashCommand),
     /// A new public link.
     LinkCreate {
         /// Whose file or folder.
@@ -228,6 +232,8 @@ pub enum Outcome {
     Groups(Vec<GroupRow>),
     /// Decisions about other servers.
     Remotes(Vec<RemoteRow>),
+    /// What was deleted.
+    Trash(Vec<TrashRow>),
     /// Scans.
     Scans(Vec<ScanRow>),
     /// What was checked.
