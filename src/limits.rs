@@ -174,3 +174,5 @@ pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(48 * 3600);
 pub const BULK_PARTS_MAX: usize = 1000;
 /// Longest header lines of one part of a bulk upload, together, in bytes.
 pub const BULK_HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one chunk of a file that is sent to another server; smaller files are sent in one piece.
+pub const REMOTE_CHUNK_BYTES: u64 = 16 * 1024 * 1024;

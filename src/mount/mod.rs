@@ -5,6 +5,7 @@
 //! etag is raised only after its listing was replaced.
 
 mod cache;
+mod chunks;
 mod contents;
 mod faults;
 mod handle;

@@ -13,21 +13,21 @@ use crate::remote::{Conditions, Content, Verified};
 use crate::wire::{Incoming, Via};
 
 /// What stands at the target of a write, after its conditions were judged.
-struct Judged {
-    found: Option<Kind>,
+pub(super) struct Judged {
+    pub(super) found: Option<Kind>,
     /// The remote's etag, to be sent as `If-Match`.
     if_match: Option<String>,
     absent: bool,
 }
 
 impl Judged {
-    fn conditions(&self, tokens: RemoteTokens) -> Conditions {
+    pub(super) fn conditions(&self, tokens: RemoteTokens) -> Conditions {
         Conditions { if_match: self.if_match.clone(), absent: self.absent, tokens }
     }
 }
 
 impl MountHandle {
-    async fn judge(&self, via: &Via, path: &TreePath, expect: &Expect) -> Result<Judged> {
+    pub(super) async fn judge(&self, via: &Via, path: &TreePath, expect: &Expect) -> Result<Judged> {
         let found = match self.look(via, path).await {
             Ok(found) => Some(found),
             Err(Error::NotFound) => None,
@@ -52,7 +52,7 @@ impl MountHandle {
     }
 
     /// What a write made untrue is forgotten, before and after it: an answer that was on its way must not come back.
-    fn wrote(&self, paths: &[&TreePath]) {
+    pub(super) fn wrote(&self, paths: &[&TreePath]) {
         let mut live = self.live();
         live.written = Some(Instant::now());
         live.next_poll = Instant::now();
@@ -61,7 +61,7 @@ impl MountHandle {
         }
     }
 
-    async fn written(&self, via: &Via, path: &TreePath, created: bool) -> Result<Written> {
+    pub(super) async fn written(&self, via: &Via, path: &TreePath, created: bool) -> Result<Written> {
         let node: Node = self.stat(via, path).await?;
         Ok(Written { created, node })
     }

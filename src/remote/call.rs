@@ -22,6 +22,8 @@ pub(super) struct Call<'call> {
     pub(super) credentials: Option<&'call Credentials>,
     pub(super) via: &'call Via,
     pub(super) payload: Payload,
+    /// Bytes that the remote has to hash and copy before it answers.
+    pub(super) stores: u64,
 }
 
 /// What is sent along.
@@ -47,7 +49,7 @@ const BYTES_PER_SECOND_STORED: u64 = 10 * 1024 * 1024;
 
 impl<'call> Call<'call> {
     pub(super) fn new(method: Method, url: Url, credentials: Option<&'call Credentials>, via: &'call Via) -> Call<'call> {
-        Call { method, url, headers: HeaderMap::new(), credentials, via, payload: Payload::Small(Bytes::new()) }
+        Call { method, url, headers: HeaderMap::new(), credentials, via, payload: Payload::Small(Bytes::new()), stores: 0 }
     }
 
     pub(super) fn header(mut self, name: impl http::header::IntoHeaderName, value: &str) -> Result<Call<'call>, Error> {
@@ -68,7 +70,7 @@ impl Remotes {
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
         let follows = call.follows();
         // Taken apart, since a body may be sent to another thread but not shared with one.
-        let Call { method, mut url, mut headers, credentials, via, mut payload } = call;
+        let Call { method, mut url, mut headers, credentials, via, mut payload, stores } = call;
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let via = HeaderValue::from_str(&via.through(self.instance_id())).map_err(|_error| Error::Loop)?;
         headers.insert(VIA_HEADER, via);
@@ -81,7 +83,7 @@ impl Remotes {
                 Payload::Fetch => Payload::Fetch,
                 Payload::Stream(body, length) => Payload::Stream(std::mem::replace(body, Box::pin(futures_util::stream::empty())), *length),
             };
-            let answer = self.send(&method, &url, &headers, sending).await?;
+            let answer = self.send(&method, &url, &headers, sending, stores).await?;
             let redirects = matches!(
                 answer.response.status(),
                 StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -94,7 +96,7 @@ impl Remotes {
         Err(Error::Redirected)
     }
 
-    async fn send(&self, method: &Method, url: &Url, headers: &HeaderMap, payload: Payload) -> Result<Answer, Error> {
+    async fn send(&self, method: &Method, url: &Url, headers: &HeaderMap, payload: Payload, stores: u64) -> Result<Answer, Error> {
         let key = OriginKey::of(url).ok_or(Error::BadAnswer("it is neither http nor https"))?;
         let origin = self.origin(&key)?;
         origin.admit(url)?;
@@ -102,17 +104,17 @@ impl Remotes {
         let permit = origin.place(lane).await?;
         let request = origin.client().request(method.clone(), url.clone()).headers(headers.clone());
         let sent = match payload {
-            Payload::Small(text) if text.is_empty() => self.head(&origin, request).await,
-            Payload::Small(text) => self.head(&origin, request.body(text)).await,
-            Payload::Fetch => self.head(&origin, request).await,
+            Payload::Small(text) if text.is_empty() => self.head(&origin, request, stores).await,
+            Payload::Small(text) => self.head(&origin, request.body(text), stores).await,
+            Payload::Fetch => self.head(&origin, request, stores).await,
             Payload::Stream(body, length) => self.upload(&origin, request, body, length).await,
         };
         let response = origin.note(sent)?;
         Ok(Answer { response, url: url.clone(), permit })
     }
 
-    async fn head(&self, origin: &Origin, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
-        let limit = self.timeouts().connect + self.timeouts().first_byte;
+    async fn head(&self, origin: &Origin, request: reqwest::RequestBuilder, stores: u64) -> Result<reqwest::Response, Error> {
+        let limit = self.timeouts().connect + self.timeouts().first_byte + storing(stores);
         match timeout(limit, request.send()).await {
             Ok(sent) => sent.map_err(|error| origin.fault(&error)),
             Err(_elapsed) => Err(origin.unreachable()),
@@ -132,7 +134,7 @@ impl Remotes {
             Some(length) => request.header(CONTENT_LENGTH, length),
             None => request,
         };
-        let storing = std::time::Duration::from_secs(length.unwrap_or(0) / BYTES_PER_SECOND_STORED);
+        let storing = storing(length.unwrap_or(0));
         let watch = progress.stalled(timeouts.connect + timeouts.stall, timeouts.source_stall, timeouts.first_byte + storing);
         tokio::select! {
             sent = request.body(reqwest::Body::wrap(body)).send() => sent.map_err(|error| {
@@ -141,6 +143,10 @@ impl Remotes {
             remote = watch => Err(if remote { origin.unreachable() } else { Error::SourceBroken }),
         }
     }
+}
+
+fn storing(bytes: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(bytes / BYTES_PER_SECOND_STORED)
 }
 
 /// Where a redirect leads, if it may be followed: the same origin, or from http to https of the same host (attack F10).

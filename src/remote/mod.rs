@@ -9,6 +9,7 @@ mod address;
 mod body;
 mod breaker;
 mod call;
+mod chunks;
 mod error;
 mod hash;
 mod link;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use address::Names;
+pub use chunks::Whole;
 pub use error::{Error, Fingerprint};
 pub use hash::Verified;
 pub use lock::RemoteLock;

@@ -12,6 +12,9 @@ pub struct Traits {
     pub put_is_atomic: bool,
     /// PUT of unknown length arrives whole (some PHP hosts store an empty file).
     pub takes_chunked: bool,
+    /// Links take big files in chunks, and an upload that was cut off goes on. Nextcloud says of its links that they do not
+    /// (`public_shares_chunking`, `protocol/nextcloud.md` 3.3).
+    pub takes_chunks: bool,
     /// `X-OC-Mtime` and PROPPATCH of `lastmodified` set the modification time.
     pub sets_modified: bool,
     /// Dead properties are kept.
@@ -27,12 +30,13 @@ impl Traits {
             etags_propagate: true,
             put_is_atomic: true,
             takes_chunked: false,
+            takes_chunks: false,
             sets_modified: true,
             dead_properties: false,
             permissions: Permissions::READ,
         };
         match vendor {
-            Vendor::Causeway => Traits { takes_chunked: true, dead_properties: true, ..cloud },
+            Vendor::Causeway => Traits { takes_chunked: true, takes_chunks: true, dead_properties: true, ..cloud },
             Vendor::OwnCloud => Traits { permissions: Permissions::EDIT, ..cloud },
             Vendor::Nextcloud | Vendor::Ocis => cloud,
             // Apache, nginx, rclone and dufs take chunked bodies; what arrived is measured before it is moved into place.
@@ -40,6 +44,7 @@ impl Traits {
                 etags_propagate: false,
                 put_is_atomic: false,
                 takes_chunked: true,
+                takes_chunks: false,
                 sets_modified: false,
                 dead_properties: true,
                 permissions: Permissions::EDIT,

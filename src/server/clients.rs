@@ -129,6 +129,7 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         | Route::UserFiles { .. }
         | Route::LinkLogin { .. }
         | Route::LinkFiles { .. }
+        | Route::LinkUploads { .. }
         | Route::UserUploads { .. }
         | Route::Kept { .. }
         | Route::Bulk

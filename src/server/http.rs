@@ -114,6 +114,7 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::Kept { root, user, tree } => asked.kept(request, root, user.as_deref(), tree).await,
         Route::LinkLogin { root } => asked.link_login(request, root).await,
         Route::LinkFiles { root, token } => asked.link_files(request, root, &token).await,
+        Route::LinkUploads { root, token } => asked.link_uploads(request, &root, &token).await,
         Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
         Route::Status => asked.status(request.method()),
         Route::Ocs { path } => asked.ocs(request, &path).await,
@@ -245,20 +246,24 @@ impl Asked<'_> {
         dav::Root { aliases, hosts, clock, uploads, upload_max: self.app.upload_max, ..dav::Root::new(prefix) }
     }
 
-    async fn serve_link(self, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
+    async fn serve_link(self, place: Place<'_>, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
         let prefix = &self.app.prefix;
         let named = |root: &str| format!("{prefix}{root}/{}", link.token.expose());
-        let aliases = vec![named("/public.php/dav/files"), named("/remote.php/dav/public-files"), named("/dav/public-files")];
+        let mut aliases = vec![named("/public.php/dav/files"), named("/remote.php/dav/public-files"), named("/dav/public-files")];
+        if place != Place::Files {
+            // Whose tree that is was said by the token of the request.
+            aliases.push(format!("{prefix}/public.php/webdav"));
+        }
         let single_file = link.kind == Kind::File;
         let root = dav::Root { single_file, name: Some(link.name.clone()), ..self.root(root, aliases) };
-        self.serve(Place::Files, request, root, self.link_view(link)).await
+        self.serve(place, request, root, self.link_view(link)).await
     }
 
     /// `/public.php/webdav`: the token is the name. Unknown and wrong are both 401, as clients of this root expect.
     async fn link_login(self, request: Request<Body>, root: String) -> Response<Body> {
         let Some(Credentials { name, password }) = credentials(request.headers()) else { return answers::unauthorized() };
         match self.open(name.expose(), Some(&password)).await {
-            Ok(link) => self.serve_link(request, root, &link).await,
+            Ok(link) => self.serve_link(Place::Files, request, root, &link).await,
             Err(Closed::Unknown) => answers::unauthorized(),
             Err(closed) => self.closed(closed),
         }
@@ -267,7 +272,15 @@ impl Asked<'_> {
     async fn link_files(self, request: Request<Body>, root: String, token: &str) -> Response<Body> {
         let given = credentials(request.headers()).map(|given| given.password);
         match self.open(token, given.as_ref()).await {
-            Ok(link) => self.serve_link(request, root, &link).await,
+            Ok(link) => self.serve_link(Place::Files, request, root, &link).await,
+            Err(closed) => self.closed(closed),
+        }
+    }
+
+    async fn link_uploads(self, request: Request<Body>, root: &str, token: &str) -> Response<Body> {
+        let given = credentials(request.headers()).map(|given| given.password);
+        match self.open(token, given.as_ref()).await {
+            Ok(link) => self.serve_link(Place::Uploads(root), request, root.replacen("/uploads/", "/files/", 1), &link).await,
             Err(closed) => self.closed(closed),
         }
     }

@@ -54,6 +54,13 @@ pub(super) enum Route {
         /// The secret.
         token: String,
     },
+    /// The unfinished uploads of a link: `/public.php/dav/uploads/TOKEN`.
+    LinkUploads {
+        /// The root, as it stands in the URL.
+        root: String,
+        /// The secret.
+        token: String,
+    },
     /// The page of a link: `/s/TOKEN`, `/index.php/s/TOKEN`, and what lies below it.
     LinkPage {
         /// The page's path, as it stands in the URL.
@@ -113,6 +120,7 @@ const KEPT: &[(&str, dav::Tree)] = &[
 ];
 const META: &[&str] = &["/remote.php/dav/meta", "/dav/meta"];
 const LINK_FILES: &[&str] = &["/public.php/dav/files/", "/remote.php/dav/public-files/", "/dav/public-files/"];
+const LINK_UPLOADS: &str = "/public.php/dav/uploads/";
 const HOMES: &[&str] = &["/remote.php/webdav", "/webdav"];
 const PAGES: &[&str] = &["/s/", "/index.php/s/"];
 const LOGIN: &str = "/login/v2";
@@ -151,6 +159,9 @@ impl Route {
                 return Route::LinkFiles { root: spelt(&format!("{root}{segment}")), token };
             }
         }
+        if let Some((segment, token)) = named(inner, LINK_UPLOADS) {
+            return Route::LinkUploads { root: spelt(&format!("{LINK_UPLOADS}{segment}")), token };
+        }
         for root in PAGES {
             if let Some((segment, token, page)) = inner.strip_prefix(root).and_then(page) {
                 return Route::LinkPage { base: spelt(&format!("{root}{segment}")), token, page };
@@ -177,6 +188,7 @@ impl Route {
             Route::Kept { .. } => "kept",
             Route::LinkLogin { .. } => "link-login",
             Route::LinkFiles { .. } => "link-files",
+            Route::LinkUploads { .. } => "link-uploads",
             Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
             Route::LinkPage { page: Page::Download, .. } => "link-download",
             Route::Status => "status",
@@ -269,6 +281,7 @@ mod tests {
         check("/dav/trash-bin/anna/7", kept("/dav/trash-bin/anna", Some("anna"), dav::Tree::OwnCloudTrash));
         check("/remote.php/dav/trashbin/a/trash", kept("/remote.php/dav/trashbin/a", Some("a"), dav::Tree::NextcloudTrash));
         check("/remote.php/dav/meta/7/v", kept("/remote.php/dav/meta", None, dav::Tree::Meta));
+        check("/public.php/dav/uploads/TOK/1/2", Route::LinkUploads { root: text("/public.php/dav/uploads/TOK"), token: text("TOK") });
         check("/public.php/webdav/", Route::LinkLogin { root: text("/public.php/webdav") });
         for root in LINK_FILES {
             check(&format!("{root}TOK/a"), Route::LinkFiles { root: format!("{root}TOK"), token: text("TOK") });

@@ -50,7 +50,7 @@ pub use lookup::Resolved;
 pub use mounts::Mountpoint;
 pub use place::Stop;
 pub use reconcile::ScanReport;
-pub use uploads::Chunk;
+pub use uploads::{Chunk, HeldUpload};
 
 pub use crate::store::{TrashRow, VersionRow};
 

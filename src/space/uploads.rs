@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -16,6 +17,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedRwLockWriteGuard;
 
 use crate::content::{DiskPath, Entry, Files, OpenFile, Staged, Stat};
 use crate::domain::{At, Checksum, ChunkName, Error, PutRequest, Result, SpaceId, Timestamp, UploadId, Written};
@@ -313,21 +316,35 @@ impl Space {
         .await
     }
 
-    /// The bytes of all chunks, in their order, and how many they are. Chunks that change meanwhile end the stream with an error.
-    pub async fn read_upload(&self, id: UploadId) -> Result<(Incoming, u64)> {
+    /// Takes an upload for somebody who reads it whole: until that is dropped no chunk changes, and nobody else finishes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no such upload, or it has ended.
+    pub async fn hold_upload(&self, id: UploadId) -> Result<HeldUpload> {
         let upload = self.uploads.get(id)?;
-        let sizes = upload.sizes();
-        let total = sizes.iter().map(|(_, size)| *size).sum();
-        let files = self.files.clone();
-        let opened = futures_util::stream::iter(sizes).then(move |(name, size)| {
-            let (files, path) = (files.clone(), upload.folder.chunk(&name, size));
-            async move {
-                let opened = tokio::task::spawn_blocking(move || files.open_file(&path)).await.map_err(std::io::Error::other)??;
-                let (file, _) = opened.filter(|(_, stat)| stat.size == size).ok_or(std::io::ErrorKind::NotFound)?;
-                Ok::<Incoming, std::io::Error>(OpenFile::new(file, size).stream(0..size))
+        let ended = Arc::clone(&upload.gate).write_owned().await;
+        if *ended {
+            return Err(Error::NotFound);
+        }
+        upload.used.store(self.clock.now(), Ordering::Relaxed);
+        self.blocking(move |space| {
+            let mut identity = Sha256::new_with_prefix(id.0.to_be_bytes());
+            let mut parts = Vec::new();
+            let mut length = 0;
+            for (name, size) in upload.sizes() {
+                let path = upload.folder.chunk(&name, size);
+                let stat = space.files.stat(&path)?.ok_or(Error::Changed)?;
+                // A chunk that is sent again is another file.
+                for number in [size, stat.stamp.inode, stat.stamp.mtime_ns.cast_unsigned()] {
+                    identity.update(number.to_be_bytes());
+                }
+                parts.push((length, size, path));
+                length += size;
             }
-        });
-        Ok((Box::pin(opened.try_flatten()), total))
+            let space = space.me.upgrade().ok_or_else(|| Error::Internal("the space was removed".to_owned()))?;
+            Ok(HeldUpload { space, id, upload, ended, parts: Arc::new(parts), length, identity: identity.finalize().into() })
+        })
+        .await
     }
 
     /// The chunks as one staged file; what they hash to is found out beside the copying.
@@ -362,17 +379,91 @@ impl Space {
     }
 }
 
-fn hash_all(mut hashing: Hashing, chunks: &Receiver<(File, u64)>) -> std::io::Result<Checksum> {
-    let mut buffer = BytesMut::new();
-    while let Ok((file, size)) = chunks.recv() {
-        let mut at = 0;
-        while at < size {
-            let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PUT_COLLECTED_BYTES_MAX);
-            buffer.resize(want, 0);
-            file.read_exact_at(&mut buffer, at)?;
-            at += want as u64;
-            hashing.update(&[buffer.split().freeze()]);
+/// An upload that is being read.
+#[derive(Debug)]
+pub struct HeldUpload {
+    space: Arc<Space>,
+    id: UploadId,
+    upload: Arc<Upload>,
+    ended: OwnedRwLockWriteGuard<bool>,
+    /// Where each chunk begins, its size and its place.
+    parts: Arc<Vec<(u64, u64, DiskPath)>>,
+    /// Bytes of all chunks.
+    pub length: u64,
+    /// The same as long as no chunk changed, after a restart too.
+    pub identity: [u8; 32],
+}
+
+impl HeldUpload {
+    /// The bytes of a range of the whole.
+    pub fn read(&self, range: Range<u64>) -> Incoming {
+        let (files, parts) = (self.space.files.clone(), Arc::clone(&self.parts));
+        let first = parts.partition_point(|(begin, size, _)| begin + size <= range.start);
+        let pieces =
+            futures_util::stream::iter(first..parts.len()).map(move |index| parts.get(index).cloned()).filter_map(std::future::ready);
+        let wanted = pieces.take_while(move |(begin, _, _)| std::future::ready(*begin < range.end));
+        let opened = wanted.then(move |(begin, size, path)| {
+            let files = files.clone();
+            async move {
+                let opened = tokio::task::spawn_blocking(move || files.open_file(&path)).await.map_err(std::io::Error::other)??;
+                let (file, _) = opened.filter(|(_, stat)| stat.size == size).ok_or(std::io::ErrorKind::NotFound)?;
+                let inner = range.start.saturating_sub(begin)..size.min(range.end - begin);
+                Ok::<Incoming, std::io::Error>(OpenFile::new(file, size).stream(inner))
+            }
+        });
+        Box::pin(opened.try_flatten())
+    }
+
+    /// What the whole hashes to, by the algorithm of the checksum that the client sent.
+    ///
+    /// # Errors
+    /// [`Error::BodyMismatch`] where it is not that.
+    pub async fn checksum(&self, sent: Option<&Checksum>) -> Result<Checksum> {
+        let (parts, mut hashing) = (Arc::clone(&self.parts), Hashing::for_body(sent));
+        let checksum = self.space.blocking(move |space| {
+            for (_, size, path) in parts.iter() {
+                let (file, _) = space.files.open_file(path)?.ok_or(Error::Changed)?;
+                hash_file(&mut hashing, &file, *size)?;
+            }
+            Ok(hashing.finish())
+        });
+        let checksum = checksum.await?;
+        if sent.is_some_and(|sent| *sent != checksum) {
+            return Err(Error::BodyMismatch("the checksum of the body is not the one that was sent"));
         }
+        Ok(checksum)
+    }
+
+    /// Ends the upload: what it was for is done.
+    pub async fn finish(self) -> Result<()> {
+        let HeldUpload { space, id, upload, mut ended, .. } = self;
+        *ended = true;
+        space
+            .blocking(move |space| {
+                space.forget_upload(id, &upload);
+                drop(ended);
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn hash_all(mut hashing: Hashing, chunks: &Receiver<(File, u64)>) -> std::io::Result<Checksum> {
+    while let Ok((file, size)) = chunks.recv() {
+        hash_file(&mut hashing, &file, size)?;
     }
     Ok(hashing.finish())
+}
+
+fn hash_file(hashing: &mut Hashing, file: &File, size: u64) -> std::io::Result<()> {
+    let mut buffer = BytesMut::new();
+    let mut at = 0;
+    while at < size {
+        let want = usize::try_from(size - at).unwrap_or(usize::MAX).min(PUT_COLLECTED_BYTES_MAX);
+        buffer.resize(want, 0);
+        file.read_exact_at(&mut buffer, at)?;
+        at += want as u64;
+        hashing.update(&[buffer.split().freeze()]);
+    }
+    Ok(())
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::domain::{Error, Permissions, PutRequest, Result, TreePath, UploadId};
+use crate::remote::Whole;
 use crate::space::Space;
 use crate::tree::resolve::MountTarget;
+use crate::tree::write::below;
 use crate::tree::{Entry, View};
 
 impl View {
@@ -20,25 +22,34 @@ impl View {
         }
     }
 
-    /// Sends what was uploaded in chunks into a mount.
+    /// Sends what was uploaded in chunks into a mount. The remote's trouble leaves the upload as it was: the next try goes on.
     pub(super) async fn send_upload(&self, target: &MountTarget, upload: UploadId, request: PutRequest) -> Result<(bool, Entry)> {
+        let held = self.space.hold_upload(upload).await?;
+        if request.length.is_some_and(|length| length != held.length) {
+            return Err(Error::BodyMismatch("the chunks do not add up to the length that was announced"));
+        }
         self.admit(target, Permissions::UPDATE, Permissions::CREATE, &request.write.tokens).await?;
         let handle = self.handle(target.mount)?;
-        let (body, length) = self.space.read_upload(upload).await?;
-        let request = PutRequest { length: Some(length), ..request };
-        let written = handle.put(&self.via, &target.inner, request, body).await;
-        let written = written.map_err(|error| super::write::below(error, &target.at))?;
-        self.space.drop_upload(upload).await?;
+        // A resumed transfer cannot be hashed as it goes by: before it, so that the other end can judge the whole.
+        let checksum = held.checksum(request.checksum.as_ref()).await?;
+        let whole = Whole { length: held.length, identity: held.identity, read: Box::new(|range| held.read(range)) };
+        let written = Box::pin(handle.put_whole(&self.via, &target.inner, request, checksum, &whole)).await;
+        drop(whole);
+        let written = written.map_err(|error| below(error, &target.at))?;
+        held.finish().await?;
         let access = self.mount_access(target.mount, &written.node, target.inner.is_root());
         Ok((written.created, Entry { node: written.node, access }))
     }
 
     /// Puts what was uploaded in chunks into a share: its owner has the bytes from then on.
     pub(super) async fn hand_upload(&self, owner: View, inner: &TreePath, upload: UploadId, request: PutRequest) -> Result<(bool, Entry)> {
-        let (body, length) = self.space.read_upload(upload).await?;
-        let request = PutRequest { length: Some(length), ..request };
-        let written = Box::pin(owner.put(inner, request, body)).await?;
-        self.space.drop_upload(upload).await?;
+        let held = self.space.hold_upload(upload).await?;
+        if request.length.is_some_and(|length| length != held.length) {
+            return Err(Error::BodyMismatch("the chunks do not add up to the length that was announced"));
+        }
+        let request = PutRequest { length: Some(held.length), ..request };
+        let written = Box::pin(owner.put(inner, request, held.read(0..held.length))).await?;
+        held.finish().await?;
         Ok(written)
     }
 }

@@ -16,12 +16,16 @@ impl Home {
 
     /// The content of an upload as it would be put together.
     async fn uploaded(&self) -> Result<String> {
-        let (stream, length) = self.space.read_upload(UPLOAD).await?;
-        let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
-        let text = String::from_utf8(pieces.concat()).unwrap();
-        assert_eq!(text.len() as u64, length);
+        let held = self.space.hold_upload(UPLOAD).await?;
+        let text = read_range(&held, 0, held.length).await;
+        assert_eq!(text.len() as u64, held.length);
         Ok(text)
     }
+}
+
+async fn read_range(held: &HeldUpload, from: u64, to: u64) -> String {
+    let pieces: Vec<Bytes> = held.read(from..to).try_collect().await.unwrap();
+    String::from_utf8(pieces.concat()).unwrap()
 }
 
 async fn begun() -> Home {
@@ -104,4 +108,29 @@ async fn chunks_survive_a_stop_and_count_again() {
     home.space.drop_upload(UPLOAD).await.unwrap();
     assert_eq!(home.space.quota().await.unwrap().available, Some(17));
     assert!(matches!(home.chunk("1", "x").await, Err(Error::NotFound)));
+}
+
+#[tokio::test]
+async fn any_range_of_the_whole_can_be_read() {
+    let home = begun().await;
+    let held = home.space.hold_upload(UPLOAD).await.unwrap();
+    for from in 0..=11 {
+        for to in from..=11 {
+            let expected = "hello world".get(from..to).unwrap();
+            assert_eq!(read_range(&held, from as u64, to as u64).await, expected, "{from}..{to}");
+        }
+    }
+    let sha1 = held.checksum(None).await.unwrap();
+    assert_eq!(sha1.to_string(), "SHA1:2aae6c35c94fcfb415dbe95f408b9ce91ee846ed");
+}
+
+#[tokio::test]
+async fn an_upload_is_the_same_until_a_chunk_is_sent_again() {
+    let home = begun().await;
+    let identity = async |home: &Home| home.space.hold_upload(UPLOAD).await.unwrap().identity;
+    let first = identity(&home).await;
+    let home = home.reopen(None);
+    assert_eq!(identity(&home).await, first);
+    home.chunk("2", "WOR").await.unwrap();
+    assert_ne!(identity(&home).await, first);
 }

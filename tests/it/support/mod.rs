@@ -4,5 +4,6 @@ pub(crate) mod bad_remote;
 pub(crate) mod dav_only;
 pub(crate) mod federation;
 pub(crate) mod mounted;
+pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sharing;
