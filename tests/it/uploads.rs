@@ -307,11 +307,16 @@ async fn many_files_come_in_one_request() {
     let server = TestServer::with_user("anna").await;
     server.mkcol("anna", "/sync1").await;
     server.put("anna", "/sync1/old.txt", "old").await;
+    server.put("anna", "/sync1/seen.txt", "seen").await;
+    let seen = server.ask_as("anna", "HEAD", "/sync1/seen.txt").expect(200).await.header("etag").unwrap().to_owned();
     let big = "b".repeat(700_000);
     let body = [
         part("X-File-MD5: 7533422ecb038c6cc777d324d5b669b6\r\nX-File-Mtime: 1700000000\r\nX-File-Path: /sync1/t1.txt\r\n", "t1\n"),
         part("X-File-MD5: 00000000000000000000000000000000\r\nX-File-Path: /sync1/old.txt\r\n", "wrong"),
         part("X-File-Path: /missing/x\r\n", "no parent"),
+        part("X-File-Path: /sync1/old.txt\r\nIf-Match: \"stale\"\r\n", "blind"),
+        part("X-File-Path: /sync1/gone.txt\r\nIf-Match: \"stale\"\r\n", "blind"),
+        part(&format!("X-File-Path: /sync1/seen.txt\r\nIf-Match: {seen}\r\n"), "edited"),
         part("X-File-Path: /sync1/../../up\r\n", "outside"),
         part(&format!("OC-Checksum: SHA1:{}\r\nX-File-Path: /sync1/größe & co.txt\r\n", sha1("")), ""),
         part("X-File-Path: /sync1/big\r\n", &big),
@@ -330,7 +335,11 @@ async fn many_files_come_in_one_request() {
     let etag = fine("/sync1/t1.txt");
     fine("/sync1/größe & co.txt");
     fine("/sync1/big");
-    for path in ["/sync1/old.txt", "/missing/x", "/sync1/../../up"] {
+    fine("/sync1/seen.txt");
+    assert_eq!(server.get("anna", "/sync1/seen.txt").await, "edited");
+    assert_eq!(told["/sync1/t1.txt"]["X-OC-MTime"], "accepted");
+    assert_eq!(told["/sync1/t1.txt"]["OC-FileID"], told["/sync1/t1.txt"]["fileid"]);
+    for path in ["/sync1/old.txt", "/sync1/gone.txt", "/missing/x", "/sync1/../../up"] {
         assert_eq!(told[path]["error"], true, "{told}");
         assert!(!told[path]["message"].as_str().unwrap().is_empty());
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::demand_size;
 use super::multipart::{Head, Parts, boundary};
-use crate::domain::{Checksum, PutRequest, Timestamp, TreePath, Write};
+use crate::domain::{Checksum, Error, Etag, Expect, PutRequest, Timestamp, TreePath, Write};
 use crate::limits::BULK_PARTS_MAX;
 use crate::protocol::dav::problem::{Problem, Result};
 use crate::protocol::dav::request::{Call, Payload, full};
@@ -61,15 +61,32 @@ async fn take(call: &Call, parts: &Parts, head: &Head, path: &str) -> Result<Val
         return Err(Problem::method_not_allowed("This is a collection"));
     }
     demand_size(call, head.length)?;
-    let request =
-        PutRequest { write: Write::unconditional(), length: Some(head.length), modified: modified(head)?, checksum: checksum(head)? };
+    let write = Write { expect: expect(call, head, &path).await?, tokens: Vec::new() };
+    let modified = modified(head)?;
+    let request = PutRequest { write, length: Some(head.length), modified, checksum: checksum(head)? };
     let (_, entry) = Box::pin(call.view.put(&path, request, parts.content())).await?;
+    let id = format!("{:08}{}", entry.node.id.0, call.view.instance_id());
     Ok(json!({
         "error": false,
         "etag": entry.node.etag.to_string(),
-        "fileid": format!("{:08}{}", entry.node.id.0, call.view.instance_id()),
+        "fileid": id,
+        // The client looks for what stands in the headers of a PUT.
+        "OC-FileID": id,
+        "X-OC-MTime": modified.map(|_set| "accepted"),
         "permissions": render::letters(&entry.node, &entry.access).to_string(),
     }))
+}
+
+/// A file that the client has seen before comes with the etag that it saw: what others wrote meanwhile is not overwritten.
+async fn expect(call: &Call, head: &Head, path: &TreePath) -> Result<Expect> {
+    let Some(wanted) = head.get("if-match") else { return Ok(Expect::Anything) };
+    let node = match call.view.stat(path).await {
+        Ok(entry) => entry.node,
+        Err(Error::NotFound | Error::ParentMissing) => return Err(Problem::precondition_failed()),
+        Err(error) => return Err(error.into()),
+    };
+    let same = wanted == "*" || Etag::strong(wanted).is_some_and(|wanted| wanted.to_string() == node.etag.to_string());
+    if same { Ok(Expect::Unchanged(Some(node.etag))) } else { Err(Problem::precondition_failed()) }
 }
 
 fn modified(head: &Head) -> Result<Option<Timestamp>> {
