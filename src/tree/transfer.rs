@@ -203,7 +203,8 @@ impl View {
         if sources.iter().any(entwined) { Err(IN_ONE_ANOTHER) } else { Ok(()) }
     }
 
-    async fn admit_any_lock(&self, target: &MountTarget) -> Result<()> {
+    /// Whether a file may be written in a mount by somebody who has the tokens.
+    pub(super) async fn admit_any_lock(&self, target: &MountTarget) -> Result<()> {
         let tokens: Vec<_> = self.space.locks(&target.at).await?.into_iter().map(|lock| lock.token).collect();
         self.admit(target, Permissions::UPDATE, Permissions::CREATE, &tokens).await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::{Error, Permissions, PutRequest, Result, TreePath, UploadId};
 use crate::remote::Whole;
 use crate::space::Space;
-use crate::tree::resolve::MountTarget;
+use crate::tree::resolve::{MountTarget, Target};
 use crate::tree::write::below;
 use crate::tree::{Entry, View};
 
@@ -19,6 +19,30 @@ impl View {
             Ok(&self.space)
         } else {
             Err(Error::Forbidden("nothing may be changed here"))
+        }
+    }
+
+    /// Refuses what would be refused at the end of an upload anyway: a target that may not be written, a folder, a file that is too large for
+    /// a remote. What may change until then, such as a parent that is missing or a remote that is away, is no reason.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::IsCollection`], [`Error::InsufficientStorage`].
+    pub async fn check_upload(&self, path: &TreePath, total: u64) -> Result<()> {
+        if self.is_drop() {
+            return Ok(());
+        }
+        match self.resolve(path).await? {
+            Target::Home { node, .. } if node.is_collection() => Err(Error::IsCollection),
+            Target::Home { .. } => self.demand(self.granted, Permissions::UPDATE),
+            Target::HomeFree { .. } => self.demand(self.granted, Permissions::CREATE),
+            Target::Shared(target) => Box::pin(target.view?.check_upload(&target.inner, total)).await,
+            Target::Mount(target) => {
+                if let Err(error @ Error::Forbidden(_)) = self.admit_any_lock(&target).await {
+                    return Err(error);
+                }
+                let left = self.handle(target.mount)?.quota(&self.via).await?.available;
+                if left.is_some_and(|left| left < total) { Err(Error::InsufficientStorage) } else { Ok(()) }
+            }
         }
     }
 

@@ -197,6 +197,13 @@ async fn a_mount_that_may_only_be_read_takes_no_chunks() {
     finish(&bob, "s", "/Photos/big.bin").expect(403).await;
     finish(&bob, "s", "/Photos/a.txt").expect(403).await;
     session(&bob, "PROPFIND", "s").expect(207).await;
+    // Who says where it will go, is told before the bytes are sent.
+    let to = |to: &str| session(&bob, "MKCOL", "t").header("destination", to);
+    to("/remote.php/dav/files/bob/Photos/big.bin").expect(403).await;
+    to("/remote.php/dav/files/bob/Photos").expect(403).await;
+    to("/remote.php/dav/files/anna/x").expect(502).await;
+    to("/remote.php/dav/files/bob/own.bin").expect(201).await;
+    bob.ask_as("bob", "PUT", "/Photos/n-chunking-1-2-0").header("oc-chunked", "1").body("x").expect(403).await;
     assert_eq!(anna.get("anna", "/Photos/a.txt").await, "from anna");
     Pair { anna, bob }.stop().await;
 }
@@ -214,4 +221,21 @@ async fn a_plain_server_gets_the_whole_in_one_piece() {
     finish(&bob, "s", &format!("{path}/big.bin")).expect(201).await;
     assert!(remote.read("big.bin").is_some_and(|there| there == content));
     tokio::time::timeout(Duration::from_secs(30), bob.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_remote_that_takes_no_more_sessions_gets_the_whole_in_one_piece() {
+    let (Pair { anna, bob }, _) = photos("read").await;
+    let link = anna.link("anna", "/Photos", "edit").await;
+    bob.mount("bob", &link.url).await;
+    let token = link.url.rsplit('/').next().unwrap();
+    for number in 0..causeway::limits::UPLOADS_MAX {
+        anna.ask("MKCOL", &format!("/public.php/dav/uploads/{token}/s{number}")).expect(201).await;
+    }
+    let content = bytes(17 * MIB);
+    send(&bob, "s", &content, 9 * MIB).await;
+    finish(&bob, "s", "/Photos%20(2)/big.bin").expect(201).await;
+    assert_eq!(answered(&anna, "PUT", 201).await, 0);
+    assert_eq!(std::fs::read(anna.data().join("anna/Photos/big.bin")).unwrap(), content);
+    Pair { anna, bob }.stop().await;
 }

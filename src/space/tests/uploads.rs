@@ -134,3 +134,17 @@ async fn an_upload_is_the_same_until_a_chunk_is_sent_again() {
     home.chunk("2", "WOR").await.unwrap();
     assert_ne!(identity(&home).await, first);
 }
+
+#[tokio::test]
+async fn d9_chunks_are_bounded() {
+    let home = begun().await;
+    let most = crate::limits::UPLOAD_CHUNKS_MAX;
+    for number in 3..most {
+        home.chunk(&format!("x{number}"), "").await.unwrap();
+    }
+    assert!(matches!(home.chunk("one-more", "").await, Err(Error::LimitReached(_))));
+    // In the place of an older one there is always room.
+    assert_eq!(home.chunk("x5", "!").await.unwrap(), (false, most));
+    home.place("f", PutRequest::plain()).await.unwrap();
+    assert_eq!(home.read("f").await.unwrap(), "hello world!");
+}

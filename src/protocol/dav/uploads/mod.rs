@@ -89,6 +89,10 @@ fn place(call: &Call, prefix: &str) -> Result<Place> {
 async fn begin(call: &Call, uploads: &Uploads, name: UploadName) -> Result<Response<Body>> {
     let total = announced(call)?;
     demand_size(call, total.unwrap_or(0))?;
+    // Newer clients say where it will go with every step.
+    if call.headers.contains_key("destination") {
+        call.view.check_upload(&destination(call)?, total.unwrap_or(0)).await?;
+    }
     uploads.begin(&call.view, name, Announced { total, count: None }).await?;
     Ok(status(StatusCode::CREATED))
 }
@@ -125,19 +129,23 @@ async fn keep(call: &Call, payload: &Payload, upload: &Upload, chunk: ChunkName)
 
 async fn finish(call: &Call, uploads: &Uploads, name: &UploadName) -> Result<Response<Body>> {
     let upload = uploads.find(&call.view, name)?;
+    let mut writing = call.writing(destination(call)?);
+    // A MOVE says so in its own way (RFC 4918 10.6).
+    if !overwrite(call)? {
+        writing.headers.insert(http::header::IF_NONE_MATCH, http::HeaderValue::from_static("*"));
+    }
+    place_whole(&writing, uploads, &upload, announced(call)?).await
+}
+
+/// Where the file will go, in the tree beside which the upload lies.
+fn destination(call: &Call) -> Result<TreePath> {
     let header = call.headers.get("destination").ok_or_else(|| Problem::bad_request("The Destination header is missing"))?;
     let text = header.to_str().map_err(|_error| Problem::bad_request("The Destination is not an encoded URL"))?;
     let to = call.locate(text).ok_or_else(Problem::bad_gateway)??;
     if to.is_root() && !call.root.single_file {
         return Err(Problem::method_not_allowed("This is a collection"));
     }
-    let mut writing = call.writing(to);
-    // A MOVE says so in its own way (RFC 4918 10.6).
-    let absent = !overwrite(call)?;
-    if absent {
-        writing.headers.insert(http::header::IF_NONE_MATCH, http::HeaderValue::from_static("*"));
-    }
-    place_whole(&writing, uploads, &upload, announced(call)?).await
+    Ok(to)
 }
 
 /// Puts the chunks together and places them as a PUT of the whole would.

@@ -36,6 +36,7 @@ pub(in crate::protocol::dav) async fn put_numbered(call: &Call, payload: &Payloa
         Ok(upload) => upload,
         Err(Error::NotFound) => {
             super::demand_size(&call, announced.unwrap_or(0))?;
+            call.view.check_upload(&call.path, announced.unwrap_or(0)).await?;
             match uploads.begin(&call.view, name.clone(), told).await {
                 // Another chunk was faster.
                 Err(Error::Exists) => uploads.find(&call.view, &name)?,
