@@ -90,6 +90,8 @@ pub const GROUPS_MAX: usize = 10_000;
 pub const GROUP_MEMBERS_MAX: usize = 2_000;
 /// Longest name that is shown to people, in bytes.
 pub const DISPLAY_NAME_BYTES_MAX: usize = 256;
+/// Longest address for mail, in bytes (RFC 5321 4.5.3.1.3).
+pub const EMAIL_BYTES_MAX: usize = 254;
 /// Longest label that a client gives its own app password, in characters.
 pub const APP_PASSWORD_LABEL_CHARS_MAX: usize = 100;
 /// How long a client may wait for the user to grant it access in the browser, in seconds.

@@ -181,6 +181,38 @@ pub(super) enum UserVerb {
         /// Its number, as `causeway user app-passwords` shows it
         id: u64,
     },
+    /// Let an account log in again
+    Enable {
+        /// Whose
+        name: String,
+    },
+    /// Close an account and its links; files, mounts and app passwords stay
+    Disable {
+        /// Whose
+        name: String,
+    },
+    /// Limit what an account may keep
+    Quota {
+        /// Whose
+        name: String,
+        /// Most bytes, such as 10GB, or none
+        #[arg(value_parser = quota)]
+        size: QuotaArg,
+    },
+    /// Show an account by another name
+    DisplayName {
+        /// Whose
+        name: String,
+        /// The name; empty for the account's own
+        display_name: String,
+    },
+    /// Note the e-mail address of an account
+    Email {
+        /// Whose
+        name: String,
+        /// The address; empty for none
+        address: String,
+    },
     /// Remove an account; its files are moved to .causeway/removed
     Remove {
         /// Whose
@@ -359,6 +391,14 @@ pub(super) enum ConfigVerb {
     Show,
     /// Check the configuration, the certificate included
     Check,
+}
+
+/// Most bytes; none is unlimited.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct QuotaArg(pub(super) Option<u64>);
+
+fn quota(text: &str) -> Result<QuotaArg, String> {
+    if text == "none" { Ok(QuotaArg(None)) } else { size(text).map(|bytes| QuotaArg(Some(bytes))) }
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -79,6 +79,10 @@ pub(super) async fn print(settings: &Settings, command: Command, out: &Out) -> R
     Ok(())
 }
 
+fn about(name: String, what: AccountCommand) -> Command {
+    Command::Account { name, what }
+}
+
 /// `causeway user …`
 pub(super) async fn user(settings: &Settings, verb: UserVerb, out: &Out) -> Result<(), Failure> {
     let command = match verb {
@@ -92,8 +96,13 @@ pub(super) async fn user(settings: &Settings, verb: UserVerb, out: &Out) -> Resu
             Command::UserPassword { name, password }
         }
         UserVerb::AppPassword { name, label } => Command::UserAppPassword { name, label },
-        UserVerb::AppPasswords { name } => Command::Account { name, what: AccountCommand::AppPasswords },
-        UserVerb::Revoke { name, id } => Command::Account { name, what: AccountCommand::Revoke { id } },
+        UserVerb::AppPasswords { name } => about(name, AccountCommand::AppPasswords),
+        UserVerb::Revoke { name, id } => about(name, AccountCommand::Revoke { id }),
+        UserVerb::Enable { name } => about(name, AccountCommand::Enable(true)),
+        UserVerb::Disable { name } => about(name, AccountCommand::Enable(false)),
+        UserVerb::Quota { name, size } => about(name, AccountCommand::Quota(size.0)),
+        UserVerb::DisplayName { name, display_name } => about(name, AccountCommand::DisplayName(display_name)),
+        UserVerb::Email { name, address } => about(name, AccountCommand::Email(address)),
         UserVerb::Remove { name, purge } => Command::UserRemove { name, purge },
     };
     print(settings, command, out).await

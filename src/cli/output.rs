@@ -55,9 +55,9 @@ impl Out {
             Outcome::Users(rows) => {
                 let cells = |row: &crate::service::admin::UserRow| {
                     let quota = row.quota.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
-                    vec![row.name.clone(), row.display_name.clone(), yes(row.admin), quota, row.app_passwords.to_string()]
+                    vec![row.name.clone(), row.display_name.clone(), yes(row.admin), yes(row.enabled), quota, row.app_passwords.to_string()]
                 };
-                self.table(&["NAME", "DISPLAY NAME", "ADMIN", "QUOTA", "APP PASSWORDS"], rows.iter().map(cells));
+                self.table(&["NAME", "DISPLAY NAME", "ADMIN", "ENABLED", "QUOTA", "APP PASSWORDS"], rows.iter().map(cells));
             }
             Outcome::AppPasswords(rows) => {
                 self.table(

@@ -23,6 +23,17 @@ pub struct User {
     pub created: Timestamp,
 }
 
+/// What is kept of an account beside its login. An account without one has the defaults: enabled, no address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Whose.
+    pub user: UserName,
+    /// Address for mail; empty if none.
+    pub email: String,
+    /// Whether the account may log in and its links open.
+    pub enabled: bool,
+}
+
 /// A random password for one device; looked up by the SHA-256 of its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppPassword {

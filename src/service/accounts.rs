@@ -2,6 +2,8 @@
 //!
 //! **Invariant**: unknown name and wrong password take the same work, count the same and answer the same.
 
+mod profiles;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,7 +18,9 @@ use super::passwords::{Passwords, Verdict};
 use super::refusal::Result;
 use super::throttle::Throttle;
 use super::{Reason, Refusal, random_password};
-use crate::domain::{AppPassword, Clock, Secret, SpaceId, User, UserName};
+pub use profiles::{Disabled, usable_display_name, usable_email};
+
+use crate::domain::{AppPassword, Clock, Profile, Secret, SpaceId, User, UserName};
 use crate::limits::{APP_PASSWORDS_MAX, PASSWORD_BYTES_MAX};
 use crate::space::Spaces;
 use crate::store::{Batch, Record, Store, Table};
@@ -30,8 +34,20 @@ pub struct Accounts {
     throttle: Arc<Throttle>,
     users: RwLock<HashMap<String, Arc<User>>>,
     app_passwords: RwLock<HashMap<[u8; 32], AppPassword>>,
+    disabled: Disabled,
     /// One change of accounts at a time.
     changing: Mutex<()>,
+}
+
+/// What decides who gets in, whichever way. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// Which passwords are right.
+    pub passwords: Arc<Passwords>,
+    /// Who must wait.
+    pub throttle: Arc<Throttle>,
+    /// Which accounts are closed.
+    pub disabled: Disabled,
 }
 
 /// A login that a request tries.
@@ -98,7 +114,8 @@ impl Accounts {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn open(store: Store, spaces: Spaces, clock: Clock, passwords: Arc<Passwords>, throttle: Arc<Throttle>) -> Result<Accounts> {
+    pub fn open(store: Store, spaces: Spaces, clock: Clock, gate: Gate) -> Result<Accounts> {
+        let Gate { passwords, throttle, disabled } = gate;
         let users: Vec<User> = store.list()?;
         for user in &users {
             spaces.register(user.space, user.name.clone(), user.quota)?;
@@ -113,6 +130,7 @@ impl Accounts {
             throttle,
             users: RwLock::new(users),
             app_passwords: RwLock::new(app_passwords),
+            disabled,
             changing: Mutex::default(),
         })
     }
@@ -134,7 +152,8 @@ impl Accounts {
             return Err(Denied::Throttled(wait));
         }
         let subject = format!("user:{}", attempt.name.chars().take(64).collect::<String>().to_ascii_lowercase());
-        let user = UserName::parse(attempt.name).ok().and_then(|name| self.get(&name));
+        // Somebody who is disabled is as unknown as somebody who is not there.
+        let user = UserName::parse(attempt.name).ok().and_then(|name| self.get(&name)).filter(|user| self.is_enabled(&user.name));
         if let Some(user) = &user
             && let Some(id) = self.app_password(user, attempt.password)
         {
@@ -218,6 +237,7 @@ impl Accounts {
         let password_hash = self.passwords.hash(new.password).await?;
         let space = self.next_space()?;
         let display_name = if new.display_name.is_empty() { new.name.to_string() } else { new.display_name };
+        usable_display_name(&display_name)?;
         let user =
             User { name: new.name, space, display_name, admin: new.admin, quota: new.quota, password_hash, created: self.clock.now() };
         let (spaces, name, quota) = (self.spaces.clone(), user.name.clone(), user.quota);
@@ -309,11 +329,13 @@ impl Accounts {
             let all = self.app_passwords.read().unwrap_or_else(PoisonError::into_inner);
             all.values().filter(|app| app.user == user.name).cloned().collect()
         };
-        let batch = gone.iter().fold(Batch::new().delete::<User>(&user.key()), |batch, app| batch.delete::<AppPassword>(&app.key()));
+        let batch = Batch::new().delete::<User>(&user.key()).delete::<Profile>(&user.key());
+        let batch = gone.iter().fold(batch, |batch, app| batch.delete::<AppPassword>(&app.key()));
         // Nobody may log in any more before the home goes.
         self.users.write().unwrap_or_else(PoisonError::into_inner).remove(&user.name.folded());
         self.app_passwords.write().unwrap_or_else(PoisonError::into_inner).retain(|_, app| app.user != user.name);
         self.store.commit(batch).await?;
+        self.disabled.set(&user.name, false);
         let (spaces, space) = (self.spaces.clone(), user.space);
         let moved = blocking(move || spaces.remove(space, purge)).await?;
         tracing::info!(user.id = %user.name, "a user was removed");

@@ -9,10 +9,14 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use tokio::sync::Mutex;
 
 use super::Refusal;
+use super::accounts::usable_display_name;
 use super::refusal::Result;
 use crate::domain::{Group, GroupName, User, UserName};
-use crate::limits::{DISPLAY_NAME_BYTES_MAX, GROUP_MEMBERS_MAX, GROUPS_MAX};
+use crate::limits::{GROUP_MEMBERS_MAX, GROUPS_MAX};
 use crate::store::{Batch, Record as _, Store};
+
+/// What the interfaces of clients call the administrators, who are no group here: no group may have this name, in any case.
+pub const ADMIN_GROUP: &str = "admin";
 
 /// What is done after a group changed or went, before that is answered.
 type Observer = Box<dyn Fn(GroupName) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
@@ -93,6 +97,9 @@ impl Groups {
         let name = GroupName::parse(name).map_err(|error| Refusal::usage(error.to_string()))?;
         let display_name = display_name.filter(|shown| !shown.is_empty()).unwrap_or_else(|| name.to_string());
         usable_display_name(&display_name)?;
+        if name.as_str().eq_ignore_ascii_case(ADMIN_GROUP) {
+            return Err(Refusal::refused(format!("`{name}` is what clients call the administrators; choose another name")));
+        }
         let _changing = self.changing.lock().await;
         if self.get(&name).is_some() {
             return Err(Refusal::refused(format!("there is a group `{name}` already")));
@@ -226,12 +233,5 @@ fn added(users: &mut BTreeSet<UserName>, user: &UserName) -> Result<()> {
         return Err(Refusal::refused(format!("a group takes {GROUP_MEMBERS_MAX} users at most")));
     }
     users.insert(user.clone());
-    Ok(())
-}
-
-fn usable_display_name(text: &str) -> Result<()> {
-    if text.is_empty() || text.len() > DISPLAY_NAME_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(Refusal::usage(format!("a display name is 1 to {DISPLAY_NAME_BYTES_MAX} bytes of printable text")));
-    }
     Ok(())
 }

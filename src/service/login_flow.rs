@@ -199,6 +199,9 @@ impl LoginFlows {
     /// Where no app password can be made.
     pub async fn poll(&self, accounts: &Accounts, token: &str) -> Result<Option<Issued>> {
         let Some(Flow { client, base, state: State::Granted { user }, .. }) = self.take_granted(token) else { return Ok(None) };
+        if !accounts.is_enabled(&user) {
+            return Ok(None);
+        }
         let password = accounts.add_app_password(user.as_str(), client).await?;
         Ok(Some(Issued { server: base, user, password }))
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Disabled, Gate};
 use super::groups::Groups;
 use super::login_flow::LoginFlows;
 use super::maintenance::Maintenance;
@@ -106,11 +106,12 @@ impl Services {
         let forest = Forest::new(spaces.clone(), mounts.clone(), shares, store.instance_id().to_owned(), fingerprint);
         let throttle = Arc::new(Throttle::new(clock.clone()));
         let passwords = Arc::new(Passwords::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?);
+        let gate = Gate { passwords, throttle: Arc::clone(&throttle), disabled: Disabled::open(&store).map_err(other)? };
         let accounts = {
             let (store, spaces, clock) = (store.clone(), spaces.clone(), clock.clone());
-            let (passwords, throttle) = (Arc::clone(&passwords), Arc::clone(&throttle));
+            let gate = gate.clone();
             // Registering a home reads it from the disk.
-            let opened = tokio::task::spawn_blocking(move || Accounts::open(store, spaces, clock, passwords, throttle)).await;
+            let opened = tokio::task::spawn_blocking(move || Accounts::open(store, spaces, clock, gate)).await;
             opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(other)?
         };
         let (accounts, groups) = (Arc::new(accounts), Arc::new(Groups::open(store.clone()).map_err(other)?));
@@ -118,7 +119,7 @@ impl Services {
         let shares = Arc::new(UserShares::new(store.clone(), forest.clone(), clock.clone(), users, options.auto_accept_shares));
         shares.follow_groups();
         shares.finish().await.map_err(other)?;
-        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), passwords, Arc::clone(&throttle)).map_err(other)?;
+        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate).map_err(other)?;
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let login_flows = LoginFlows::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;

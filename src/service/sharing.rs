@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::accounts::usable_password;
-use super::passwords::{Passwords, Verdict};
+use super::accounts::{Gate, usable_password};
+use super::passwords::Verdict;
 use super::refusal::Result;
-use super::throttle::Throttle;
 use super::{Reason, Refusal, random};
 use crate::domain::{Clock, Link, LinkId, Permissions, Secret, ShareToken, SpaceId, Timestamp, TreePath, User};
 use crate::space::Spaces;
@@ -27,8 +26,7 @@ pub struct Sharing {
     spaces: Spaces,
     forest: Forest,
     clock: Clock,
-    passwords: Arc<Passwords>,
-    throttle: Arc<Throttle>,
+    gate: Gate,
     links: RwLock<Links>,
     changing: tokio::sync::Mutex<()>,
 }
@@ -54,7 +52,7 @@ pub struct Visit<'a> {
 /// Why a link does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// There is no such link, or it has expired.
+    /// There is no such link, it has expired, or its owner is disabled.
     Unknown,
     /// It wants a password.
     NeedsPassword,
@@ -99,14 +97,13 @@ impl Sharing {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn open(store: Store, forest: Forest, clock: Clock, passwords: Arc<Passwords>, throttle: Arc<Throttle>) -> Result<Sharing> {
+    pub fn open(store: Store, forest: Forest, clock: Clock, gate: Gate) -> Result<Sharing> {
         let mut links = Links::default();
         for link in store.list::<Link>()? {
             links.insert(Arc::new(link));
         }
         let spaces = forest.spaces().clone();
-        let sharing =
-            Sharing { store, spaces, forest, clock, passwords, throttle, links: RwLock::new(links), changing: Default::default() };
+        let sharing = Sharing { store, spaces, forest, clock, gate, links: RwLock::new(links), changing: Default::default() };
         let used: HashSet<SpaceId> = sharing.all().iter().map(|link| link.space).collect();
         used.into_iter().for_each(|space| sharing.tell_forest(space));
         Ok(sharing)
@@ -121,16 +118,16 @@ impl Sharing {
         let Some(stored) = &link.password_hash else { return Ok(link) };
         let Some(password) = visit.password.filter(|password| !password.is_empty()) else { return Err(Closed::NeedsPassword) };
         let subject = format!("link:{}", link.id.0);
-        if let Some(wait) = self.throttle.subject_waits(&subject)
-            && !self.passwords.remembered(&subject, stored, password)
+        if let Some(wait) = self.gate.throttle.subject_waits(&subject)
+            && !self.gate.passwords.remembered(&subject, stored, password)
         {
             return Err(Closed::Throttled(wait));
         }
-        match self.passwords.verify(&subject, Some(stored), password).await {
+        match self.gate.passwords.verify(&subject, Some(stored), password).await {
             Verdict::Right => Ok(link),
             Verdict::StillWrong => Err(Closed::WrongPassword),
             Verdict::Wrong => {
-                self.throttle.failed(visit.address, &subject);
+                self.gate.throttle.failed(visit.address, &subject);
                 tracing::info!(client.address = %visit.address, share.id = link.id.0, "a wrong password for a link");
                 Err(Closed::WrongPassword)
             }
@@ -143,10 +140,11 @@ impl Sharing {
     /// # Errors
     /// [`Closed`]; a token that is not known counts as a guess.
     pub async fn knock(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
-        if let Some(wait) = self.throttle.address_waits(visit.address) {
+        if let Some(wait) = self.gate.throttle.address_waits(visit.address) {
             return Err(Closed::Throttled(wait));
         }
-        match self.find(visit.token).filter(|link| !is_expired(link, self.clock.now())) {
+        let open = |link: &Arc<Link>| !is_expired(link, self.clock.now()) && !self.gate.disabled.holds(&link.owner);
+        match self.find(visit.token).filter(open) {
             Some(link) => Ok(link),
             None => Err(self.unknown(visit).await),
         }
@@ -156,11 +154,11 @@ impl Sharing {
     async fn unknown(&self, visit: Visit<'_>) -> Closed {
         let subject = format!("token:{}", super::passwords::hex(&digest(visit.token)));
         let verdict = match visit.password {
-            Some(password) => self.passwords.verify(&subject, None, password).await,
-            None => self.passwords.absent(&subject),
+            Some(password) => self.gate.passwords.verify(&subject, None, password).await,
+            None => self.gate.passwords.absent(&subject),
         };
         match verdict {
-            Verdict::Wrong => self.throttle.failed(visit.address, "token"),
+            Verdict::Wrong => self.gate.throttle.failed(visit.address, "token"),
             Verdict::Right | Verdict::StillWrong => {}
             Verdict::Busy => return Closed::Busy,
         }
@@ -308,7 +306,7 @@ impl Sharing {
     async fn hashed(&self, password: Option<Secret>) -> Result<Option<Secret>> {
         let Some(password) = password else { return Ok(None) };
         usable_password(&password)?;
-        Ok(Some(self.passwords.hash(password).await?))
+        Ok(Some(self.gate.passwords.hash(password).await?))
     }
 
     fn publish(&self, link: Link) -> Arc<Link> {

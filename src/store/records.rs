@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::{
-    AppPassword, Group, Link, LinkId, Mount, MountId, ReceivedShare, RemoteTrust, Share, ShareId, SpaceId, Upload, UploadId, User, UserName,
+    AppPassword, Group, Link, LinkId, Mount, MountId, Profile, ReceivedShare, RemoteTrust, Share, ShareId, SpaceId, Upload, UploadId, User,
+    UserName,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;
@@ -36,6 +37,8 @@ pub enum Table {
     Groups = 10,
     /// [`Share`] by id.
     Shares = 11,
+    /// [`Profile`] by the folded name of the account.
+    Profiles = 12,
     /// [`ReceivedShare`] by the receiver's space and the share.
     ReceivedShares = 13,
 }
@@ -58,6 +61,13 @@ impl Record for User {
 /// The key of a user's record.
 pub fn user_key(name: &UserName) -> Vec<u8> {
     name.folded().into_bytes()
+}
+
+impl Record for Profile {
+    const TABLE: Table = Table::Profiles;
+    fn key(&self) -> Vec<u8> {
+        user_key(&self.user)
+    }
 }
 
 impl Record for AppPassword {

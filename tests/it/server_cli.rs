@@ -123,6 +123,22 @@ fn first_day(cli: &Cli) {
     cli.ok(&["user", "revoke", "anna", &id], "");
     cli.fails(&["user", "revoke", "anna", &id], 3);
     assert!(!cli.ok(&["user", "app-passwords", "anna"], "").contains("old phone"));
+    cli.ok(&["user", "quota", "anna", "5GB"], "");
+    cli.ok(&["user", "display-name", "anna", "Anna S."], "");
+    cli.ok(&["user", "email", "anna", "anna@example.org"], "");
+    cli.fails(&["user", "email", "anna", "no address"], 2);
+    cli.fails(&["user", "quota", "anna", "lots"], 2);
+    cli.ok(&["user", "disable", "anna"], "");
+    cli.fails(&["user", "disable", "nobody"], 3);
+    let users: serde_json::Value = serde_json::from_str(&cli.ok(&["user", "list", "--json"], "")).unwrap();
+    let anna = users.as_array().unwrap().iter().find(|user| user["name"] == "anna").unwrap();
+    assert_eq!(
+        (&anna["quota"], &anna["display_name"], &anna["email"], &anna["enabled"]),
+        (&5_000_000_000_u64.into(), &"Anna S.".into(), &"anna@example.org".into(), &false.into())
+    );
+    cli.ok(&["user", "enable", "anna"], "");
+    cli.ok(&["user", "quota", "anna", "none"], "");
+    cli.ok(&["user", "email", "anna", ""], "");
     assert_eq!(cli.ok(&["maintenance", "status"], ""), "maintenance is off\n");
     cli.ok(&["maintenance", "on"], "");
     assert!(cli.ok(&["maintenance", "status", "--json"], "").contains("\"maintenance\": true"));

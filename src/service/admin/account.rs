@@ -17,6 +17,14 @@ pub enum AccountCommand {
         /// Its number.
         id: u64,
     },
+    /// Open it, or close it with its links.
+    Enable(bool),
+    /// Most bytes; none is unlimited.
+    Quota(Option<u64>),
+    /// Shown to people; empty for the account's own name.
+    DisplayName(String),
+    /// Address for mail; empty for none.
+    Email(String),
 }
 
 impl Services {
@@ -32,6 +40,26 @@ impl Services {
             AccountCommand::Revoke { id } => {
                 let app = self.accounts().revoke_app_password(name, id).await?;
                 Ok(Outcome::Done(format!("app password {} of {name} revoked", app.id)))
+            }
+            AccountCommand::Enable(enabled) => {
+                self.accounts().set_enabled(name, enabled).await?;
+                let text = if enabled { "may log in again" } else { "is disabled: logins and links are closed, files and mounts stay" };
+                Ok(Outcome::Done(format!("{name} {text}")))
+            }
+            AccountCommand::Quota(quota) => {
+                self.accounts().set_quota(name, quota).await?;
+                Ok(Outcome::Done(match quota {
+                    Some(bytes) => format!("{name} may keep {bytes} bytes"),
+                    None => format!("{name} may keep as much as the disk takes"),
+                }))
+            }
+            AccountCommand::DisplayName(display_name) => {
+                self.accounts().set_display_name(name, display_name).await?;
+                Ok(Outcome::Done(format!("{name} is shown as {}", self.accounts().require(name)?.display_name)))
+            }
+            AccountCommand::Email(email) => {
+                self.accounts().set_email(name, email).await?;
+                Ok(Outcome::Done(format!("address of {name} changed")))
             }
         }
     }

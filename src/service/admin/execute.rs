@@ -26,7 +26,7 @@ impl Services {
                 self.setup_code().map_err(|error| Refusal::failed(error.to_string()))?;
                 Ok(Outcome::Done(format!("user {} added", user.name)))
             }
-            Command::UserList => Ok(Outcome::Users(self.accounts().list().iter().map(|user| self.user_row(user)).collect())),
+            Command::UserList => Ok(Outcome::Users(self.accounts().list().iter().map(|user| self.user_row(user)).collect::<Result<_>>()?)),
             Command::UserPassword { name, password } => {
                 self.accounts().set_password(&name, password).await?;
                 Ok(Outcome::Done(format!("password of {name} changed")))
@@ -94,15 +94,18 @@ impl Services {
         Ok(Outcome::Mount(self.mount_row(&mount)))
     }
 
-    fn user_row(&self, user: &User) -> UserRow {
-        UserRow {
+    fn user_row(&self, user: &User) -> Result<UserRow> {
+        let profile = self.accounts().profile(&user.name)?;
+        Ok(UserRow {
             name: user.name.to_string(),
             display_name: user.display_name.clone(),
             admin: user.admin,
             quota: user.quota,
+            email: profile.email,
+            enabled: profile.enabled,
             app_passwords: self.accounts().app_passwords(&user.name),
             created: rfc3339(user.created),
-        }
+        })
     }
 
     /// Removes an account with its links, its mounts, its shares in both directions and its places in groups. Returns where its files are, unless they are purged.

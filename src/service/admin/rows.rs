@@ -13,6 +13,10 @@ pub struct UserRow {
     pub admin: bool,
     /// Bytes; none is unlimited.
     pub quota: Option<u64>,
+    /// Address for mail; empty if none.
+    pub email: String,
+    /// May it log in?
+    pub enabled: bool,
     /// How many app passwords.
     pub app_passwords: usize,
     /// When it was made, RFC 3339.
