@@ -43,7 +43,6 @@ pub(super) struct Call {
     /// The path behind the version, decoded.
     pub(super) segments: Vec<String>,
     /// What the query and the body say.
-    #[expect(dead_code, reason = "the endpoints that change something read them")]
     pub(super) parameters: Parameters,
     /// What the client calls itself.
     pub(super) client: String,

@@ -6,14 +6,18 @@
 //! **Invariants:** only what is true is offered ([`features`]); an anonymous caller learns nothing of accounts; what is below `/ocs` and not
 //! known answers 998 in an envelope, never a bare 404.
 
+mod actor;
 mod call;
 mod capabilities;
 mod envelope;
 pub mod features;
+mod groups;
+mod membership;
 mod parameters;
 mod passwords;
 mod status;
 mod user;
+mod users;
 
 use http::{Method, Request, Response};
 
@@ -44,6 +48,8 @@ async fn answer(call: &Call) -> Answer {
         ["config"] => reading(call, status::config),
         ["cloud", "capabilities"] => reading(call, capabilities::capabilities),
         ["cloud", "user"] => user::own(call).await,
+        ["cloud", "users", rest @ ..] => users::answer(call, rest).await,
+        ["cloud", "groups", rest @ ..] => groups::answer(call, rest).await,
         ["core", "getapppassword"] => passwords::make(call).await,
         ["core", "apppassword"] => passwords::revoke(call).await,
         // Clients ask which applications a web interface would show; there are none.

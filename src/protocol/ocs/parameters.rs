@@ -37,13 +37,11 @@ impl Parameters {
     }
 
     /// The value of a name, the last if there are several.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the endpoints that change something read them"))]
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a name, which PHP clients write with brackets.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the endpoints that change something read them"))]
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = move |known: &str| known == name || known.strip_suffix("[]") == Some(name);
         self.0.iter().filter(move |(known, _)| named(known)).map(|(_, value)| value.as_str())

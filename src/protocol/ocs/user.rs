@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::domain::{Quota, TreePath, User};
+use crate::protocol::ocs::actor::groups_of;
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
 
@@ -11,18 +12,27 @@ const UNLIMITED: i64 = -3;
 
 /// The caller's own account.
 pub(super) async fn own(call: &Call) -> Answer {
-    let user = &call.session()?.user;
-    if !matches!(call.method, Method::GET | Method::HEAD) {
-        return Err(Problem::not_allowed());
+    let session = call.session()?;
+    match call.method {
+        Method::GET | Method::HEAD => details(call, &session.user).await,
+        _ => Err(Problem::not_allowed()),
     }
+}
+
+/// What an account is, for its owner and for those who administer it. The older interface says `display-name`, the newer `displayname`.
+pub(super) async fn details(call: &Call, user: &User) -> Answer {
+    let profile = call.services.accounts().profile(&user.name)?;
     let name = || Value::from(user.display_name.clone());
+    let administers = call.services.groups().subadmin_of(&user.name);
     Ok(Value::map([
         ("id", user.name.to_string().into()),
         ("display-name", name()),
         ("displayname", name()),
-        ("email", "".into()),
+        ("email", profile.email.into()),
         ("language", "en".into()),
-        ("enabled", true.into()),
+        ("enabled", profile.enabled.into()),
+        ("groups", Value::list(groups_of(&call.services, user))),
+        ("subadmin", Value::list(administers.iter().map(|group| group.name.to_string()))),
         ("quota", quota(call, user).await),
     ]))
 }
