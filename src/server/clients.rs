@@ -39,7 +39,7 @@ impl Asked<'_> {
         let form = Form::of(path, &request);
         let scripted = request.headers().contains_key(X_REQUESTED_WITH);
         let mut response = match self.session(request.headers()).await {
-            Ok(Some(_)) if is_foreign(request.headers(), &self.app.services.options().own_hosts) => form.refuse(Problem::foreign()),
+            Ok(Some(_)) if is_foreign(&request, &self.app.services.options().own_hosts) => form.refuse(Problem::foreign()),
             Ok(session) => ocs::handle(request, path, &self.app.services, Caller { session, via: self.via.clone() }).await,
             Err(denied) => self.ocs_denied(denied, form),
         };

@@ -43,6 +43,8 @@ pub(super) struct App {
     pub metrics: Arc<Metrics>,
     /// Path of the public URL.
     pub prefix: String,
+    /// Whether there is one: the administrator said by which address others reach this server.
+    pub has_public_url: bool,
     /// Whose headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Bound of an upload.

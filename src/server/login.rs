@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::header::{COOKIE, HOST, LOCATION, SET_COOKIE, USER_AGENT};
+use http::header::{COOKIE, LOCATION, SET_COOKIE, USER_AGENT};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::answers;
 use super::http::Asked;
-use super::site::is_foreign;
+use super::site::{host, is_foreign};
 use crate::domain::Secret;
 use crate::limits::{FORM_BYTES_MAX, LOGIN_FLOW_SECONDS};
 use crate::protocol::login::{self, Again};
@@ -67,11 +68,11 @@ impl Asked<'_> {
     pub(super) async fn login_flow(self, request: Request<Body>, step: Step) -> Response<Body> {
         let method = request.method().clone();
         let changes = method == Method::POST;
-        if changes && is_foreign(request.headers(), &self.app.services.options().own_hosts) {
+        if changes && is_foreign(&request, &self.app.services.options().own_hosts) {
             return login::over(StatusCode::FORBIDDEN);
         }
         match (step, method) {
-            (Step::Start, Method::POST) => self.start_flow(request.headers()),
+            (Step::Start, Method::POST) => self.start_flow(&request),
             (Step::Poll, Method::POST) => self.poll_flow(request).await,
             (Step::SignIn { base, token }, Method::GET | Method::HEAD) => match self.app.services.login_flows().client(&token) {
                 Some(client) => login::sign_in(&base, &client, None),
@@ -91,9 +92,9 @@ impl Asked<'_> {
         }
     }
 
-    fn start_flow(&self, headers: &HeaderMap) -> Response<Body> {
-        let client = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
-        let base = self.found_at(headers);
+    fn start_flow(&self, request: &Request<Body>) -> Response<Body> {
+        let client = request.headers().get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
+        let base = self.found_at(request);
         match self.app.services.login_flows().start(&label(&client), self.client.address, base.clone()) {
             Ok(started) => login::started(&base, &started),
             Err(NotStarted::Address) => answers::throttled(Duration::from_secs(60)),
@@ -102,12 +103,11 @@ impl Asked<'_> {
     }
 
     /// Where the client found this server, if that is a name of ours; else where it is meant to be found. A header must not turn the user to
-    /// another host (attack L10).
-    fn found_at(&self, headers: &HeaderMap) -> String {
+    /// another host (attack L10). A server that was not told its address knows no better than the client, who talks to it there.
+    fn found_at(&self, request: &Request<Body>) -> String {
         let options = self.app.services.options();
-        let host = headers.get(HOST).and_then(|value| value.to_str().ok());
-        let known = host.filter(|host| options.own_hosts.iter().any(|own| href::same_authority(own, host)));
-        match known {
+        let known = |host: &Authority| options.own_hosts.iter().any(|own| href::same_authority(own, host.as_str()));
+        match host(request).filter(|host| !self.app.has_public_url || known(host)) {
             Some(host) => {
                 let scheme = if self.is_secure() { "https" } else { "http" };
                 format!("{scheme}://{host}{}", self.app.prefix)

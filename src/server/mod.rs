@@ -112,6 +112,7 @@ impl Server {
             web: web::Web::new(services.clone(), Arc::clone(&metrics), tasks.stopping()),
             metrics,
             prefix: config.public_url.as_ref().map(|url| url.path().to_owned()).unwrap_or_default(),
+            has_public_url: config.public_url.is_some(),
             trusted_proxies: config.trusted_proxies.clone(),
             upload_max: config.upload_max,
             passes: Passes::new().map_err(|error| StartError::Machine(error.to_string()))?,

@@ -246,6 +246,24 @@ async fn l5_what_a_client_calls_itself_is_text() {
     server.stop().await;
 }
 
+/// Begins as a client that found the server under another name.
+async fn begin_at(server: &TestServer, path: &str, host: &str) -> serde_json::Value {
+    let request = http::Request::builder().method("POST").uri(path).header("host", host);
+    let request = request.body(http_body_util::Full::new(bytes::Bytes::new())).unwrap();
+    let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    json(&crate::support::server::send_on(stream, request).await)
+}
+
+#[tokio::test]
+async fn a_server_that_was_not_told_its_address_goes_by_the_clients() {
+    let server = with_anna().await;
+    let started = begin_at(&server, "/login/v2", "nas.local:8080").await;
+    assert_eq!(started["poll"]["endpoint"], "http://nas.local:8080/login/v2/poll");
+    let started = begin_at(&server, "/login/v2", "user@nas.local").await;
+    assert_eq!(started["poll"]["endpoint"], format!("http://{}/login/v2/poll", server.host()));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn l10_a_forged_host_turns_nobody_away() {
     let server = TestServer::start_with(Clock::System, |config| {
@@ -253,14 +271,7 @@ async fn l10_a_forged_host_turns_nobody_away() {
     })
     .await;
     server.add_user("anna").await;
-    let begin = |path: &str| {
-        let request = http::Request::builder().method("POST").uri(path).header("host", "evil.example");
-        let body = http_body_util::Full::new(bytes::Bytes::new());
-        (request.body(body).unwrap(), server.address())
-    };
-    let (request, address) = begin("/files/index.php/login/v2");
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let started = json(&crate::support::server::send_on(stream, request).await);
+    let started = begin_at(&server, "/files/index.php/login/v2", "evil.example").await;
     let login = started["login"].as_str().unwrap();
     assert!(login.starts_with("https://cloud.example/files/login/v2/flow/"), "{login}");
     assert_eq!(started["poll"]["endpoint"], "https://cloud.example/files/login/v2/poll");
