@@ -25,6 +25,7 @@ use crate::domain::{
 use crate::store::{Change, Durability, NodeJob, Place, Store};
 
 mod change;
+mod changes;
 mod copy;
 mod hash;
 mod keep;
@@ -46,6 +47,7 @@ mod versions;
 mod watch;
 
 pub use crate::content::OpenFile;
+pub use changes::Moves;
 pub use lookup::Resolved;
 pub use mounts::Mountpoint;
 pub use place::Stop;

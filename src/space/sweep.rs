@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::domain::{Error, Kind, NodeId, Result, SpaceId, Timestamp};
+use crate::limits::LOG_ENTRIES_MAX;
 use crate::space::reconcile::{Fresh, ScanReport};
 use crate::space::{Space, Spaces, lock};
 use crate::store::{Change, NodeJob};
@@ -25,6 +26,8 @@ pub(super) struct Progress {
 const FOLDERS_PER_SWEEP: usize = 200;
 /// A round through all collections of a space begins at most this often, in seconds.
 const ROUND_S: i64 = 600;
+/// Entries of the log that are dropped in one job.
+const LOG_PRUNED_MAX: usize = 2000;
 /// Rows of removed nodes that are dropped in one job.
 const COLLECT_ROWS_MAX: usize = 200;
 /// Jobs of that kind in one call.
@@ -132,7 +135,7 @@ impl Space {
             }
         }
         if begins {
-            self.blocking(|space| space.keep_by_age()).await?;
+            self.blocking(|space| space.prune_log().and_then(|()| space.keep_by_age())).await?;
         }
         for _ in 0..FOLDERS_PER_SWEEP {
             let Some(id) = lock(&self.sweep).next() else {
@@ -140,6 +143,14 @@ impl Space {
             };
             let (members, _) = self.look_into(id).await?;
             lock(&self.sweep).visit(members);
+        }
+        Ok(())
+    }
+
+    /// Drops what is too much in the log of removals and moves.
+    fn prune_log(&self) -> Result<()> {
+        while let Some(up_to) = self.store.log_surplus(self.id, LOG_ENTRIES_MAX)? {
+            self.store.commit_nodes(NodeJob::new(self.id, vec![Change::PruneLog { up_to, rows_max: LOG_PRUNED_MAX }]))?;
         }
         Ok(())
     }

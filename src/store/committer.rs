@@ -330,9 +330,13 @@ impl Writer {
     }
 
     fn drop_space(&mut self, space: SpaceId) -> Result<()> {
-        let trees = [Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements, Tree::Trash, Tree::Versions];
+        let trees = [Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements, Tree::Trash, Tree::Versions, Tree::Log];
         let below = trees.map(|tree| (tree, keys::space(space)));
-        for (tree, prefix) in below.into_iter().chain([(Tree::Meta, keys::garbage_prefix(space)), (Tree::Meta, keys::version(space))]) {
+        for (tree, prefix) in below.into_iter().chain([
+            (Tree::Meta, keys::garbage_prefix(space)),
+            (Tree::Meta, keys::version(space)),
+            (Tree::Meta, keys::log_begin(space)),
+        ]) {
             loop {
                 let scan = self.setup.trees.tree(tree)?.scan_prefix(&prefix).keys().take(DROP_ROWS_MAX);
                 let writes: Writes = scan.map(|key| key.map(|key| ((tree, key.to_vec()), None))).collect::<sled::Result<_>>()?;

@@ -14,7 +14,7 @@ use crate::store::keys::{META_FORMAT, META_JOURNAL, TREE_NAMES, Tree, Trees};
 use crate::store::open::{Options, import};
 use crate::store::{Error, Result, Store};
 
-/// The format of exports; a newer one is refused. Format 2 has the trees of trash and versions.
+/// The format of exports; a newer one is refused. Format 2 has the trees of trash, versions and log.
 const EXPORT_FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]

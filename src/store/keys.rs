@@ -31,11 +31,23 @@ pub(super) enum Tree {
     Trash,
     /// (space, id, number) → old version of a file.
     Versions,
+    /// (space, version, count) → what went, and what came from elsewhere.
+    Log,
 }
 
 impl Tree {
-    const ALL: [Tree; 9] =
-        [Tree::Meta, Tree::Nodes, Tree::Ids, Tree::Props, Tree::Locks, Tree::Placements, Tree::Records, Tree::Trash, Tree::Versions];
+    const ALL: [Tree; 10] = [
+        Tree::Meta,
+        Tree::Nodes,
+        Tree::Ids,
+        Tree::Props,
+        Tree::Locks,
+        Tree::Placements,
+        Tree::Records,
+        Tree::Trash,
+        Tree::Versions,
+        Tree::Log,
+    ];
 
     /// The tree of a number in the journal.
     pub(super) fn numbered(number: u8) -> Option<Tree> {
@@ -44,7 +56,7 @@ impl Tree {
 }
 
 /// Names of the trees in sled, in the order of [`Tree`].
-pub(super) const TREE_NAMES: [&str; 9] = ["meta", "nodes", "ids", "props", "locks", "placements", "records", "trash", "versions"];
+pub(super) const TREE_NAMES: [&str; 10] = ["meta", "nodes", "ids", "props", "locks", "placements", "records", "trash", "versions", "log"];
 
 /// The open trees.
 #[derive(Clone)]
@@ -128,6 +140,21 @@ pub(super) fn garbage_prefix(space: SpaceId) -> Vec<u8> {
 /// A removed collection whose rows are still to be dropped, in `meta`.
 pub(super) fn garbage(space: SpaceId, id: NodeId) -> Vec<u8> {
     [garbage_prefix(space), id.0.to_be_bytes().to_vec()].concat()
+}
+
+/// The version after which the log of a space is whole, in `meta`.
+pub(super) fn log_begin(space: SpaceId) -> Vec<u8> {
+    space_key(b"l", space)
+}
+
+/// An entry of the log, in `log`.
+pub(super) fn log_entry(space: SpaceId, version: u64, count: u32) -> Vec<u8> {
+    [space_key(b"", space), version.to_be_bytes().to_vec(), count.to_be_bytes().to_vec()].concat()
+}
+
+/// The version of an entry of the log.
+pub(super) fn log_version(key: &[u8]) -> Option<u64> {
+    key.get(4..12)?.try_into().ok().map(u64::from_be_bytes)
 }
 
 /// All rows of a space, in every tree but `meta` and `records`.

@@ -21,6 +21,7 @@ mod export;
 mod journal;
 mod kept;
 mod keys;
+mod log;
 mod nodes;
 mod open;
 mod overlay;
@@ -28,6 +29,7 @@ mod records;
 
 pub use committer::Observer;
 pub use kept::{TrashRow, VersionRow};
+pub use log::LogEntry;
 pub use nodes::{Change, Check, Committed, Garbage, LockChange, LockRow, NodeJob, Place, Placement, RowChange, SpaceChanges, Step};
 pub use open::{Durability, Options, Recovery};
 pub use records::{Batch, Record, Table, received_prefix, user_key};

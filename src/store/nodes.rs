@@ -211,6 +211,13 @@ pub enum Change {
         /// How many rows.
         rows_max: usize,
     },
+    /// Drops up to so many of the oldest entries of the log.
+    PruneLog {
+        /// Those that are not newer than this version.
+        up_to: u64,
+        /// How many.
+        rows_max: usize,
+    },
     /// The removed node is back: its rows are no garbage.
     Revive(NodeId),
 }
@@ -225,7 +232,7 @@ impl Change {
     fn weight(&self) -> u64 {
         let values = match self {
             Change::Properties { changes, .. } => changes.iter().filter_map(|(_, value)| value.as_deref()).map(str::len).sum(),
-            Change::Collect { rows_max, .. } => rows_max.saturating_mul(100),
+            Change::Collect { rows_max, .. } | Change::PruneLog { rows_max, .. } => rows_max.saturating_mul(100),
             Change::Put { .. }
             | Change::Remove { .. }
             | Change::Move { .. }

@@ -55,7 +55,8 @@ pub struct Recovery {
     pub cause: String,
 }
 
-/// The format of the trees as a whole; a newer one is refused. Format 3 has the trees of trash and versions, which begin empty in an older store.
+/// The format of the trees as a whole; a newer one is refused. Format 3 has the trees of trash, versions and log, which begin empty in
+/// an older store.
 const STORE_FORMAT: u32 = 3;
 /// The first id that is given out: below are the roots.
 const FIRST_ID: u64 = 1 << 10;

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::domain::{Etag, FileStamp, Kind, Node, NodeId, SpaceId, Timestamp};
 use crate::store::codec::{decode, encode};
 use crate::store::keys::{self, Tree, Trees};
+use crate::store::log::LogEntry;
 use crate::store::nodes::{Change, Committed, Garbage, LockChange, NodeJob, Place, RowChange, SpaceChanges};
 use crate::store::records::Batch;
 use crate::store::{Error, Result};
 
 mod kept;
+mod log;
 
 /// Rows to write: tree and key, and the value or none to remove.
 pub(super) type Writes = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
@@ -152,6 +154,7 @@ impl<'a> Overlay<'a> {
                 | Change::PutLock(_)
                 | Change::DropLock(..)
                 | Change::Collect { .. }
+                | Change::PruneLog { .. }
                 | Change::Revive(_) => {}
             }
         }
@@ -218,9 +221,11 @@ impl<'a> Overlay<'a> {
                 self.locks(space, LockChange::Drop(node, token));
                 Ok(None)
             }
+            Change::PruneLog { up_to, rows_max } => self.prune_log(space, up_to, rows_max).map(|()| None),
             Change::Collect { id, rows_max } => self.collect(space, id, rows_max).map(|()| None),
             Change::Revive(id) => {
                 self.raw.insert((Tree::Meta, keys::garbage(space, id)), None);
+                self.log(space, version, &LogEntry::MovedIn(id))?;
                 Ok(None)
             }
         }
@@ -262,6 +267,7 @@ impl<'a> Overlay<'a> {
         self.renamed_in.insert(place.parent);
         self.set(space, place.clone(), None);
         self.leave_trash(space, place, node.id);
+        self.log_removed(space, version, place, &node)?;
         if node.kind == Kind::Collection || node.has_properties || keep_until != 0 || self.has_versions(space, node.id)? {
             let id = node.id;
             self.raw.insert((Tree::Meta, keys::garbage(space, id)), Some(encode(&Garbage { node, keep_until })?));
@@ -277,6 +283,8 @@ impl<'a> Overlay<'a> {
             self.remove(space, version, &to, 0)?;
             self.set(space, from.clone(), None);
             self.leave_trash(space, from, node.id);
+            self.log_removed(space, version, from, &node)?;
+            self.log_moved_in(space, version, &to, &node)?;
         }
         // A file that moves is the file that it was. By another etag, a client that moved it would take it for changed by somebody else, and bring
         // it back when its user deletes it.

@@ -81,7 +81,7 @@ fn a_store_without_trash_is_taken_over() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()));
     let rows = sled::Config::new().path(directory.path().join("rows")).flush_every_ms(None).open().unwrap();
-    for tree in ["trash", "versions"] {
+    for tree in ["trash", "versions", "log"] {
         assert!(rows.drop_tree(tree).unwrap(), "{tree}");
     }
     rows.open_tree("meta").unwrap().insert(keys::META_FORMAT, &2u64.to_be_bytes()).unwrap();

@@ -13,6 +13,7 @@ mod resolve;
 mod shared;
 mod shares;
 mod source;
+mod sync;
 mod transfer;
 mod uploads;
 mod write;
@@ -24,6 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use listing::{Listing, Member};
 pub use shares::{Changing, Shares};
 pub use source::Source;
+pub use sync::{Changed, NotTold, SyncLevel, SyncToken};
 
 pub use crate::space::{TrashRow, VersionRow};
 

@@ -166,7 +166,7 @@ async fn extended_mkcol_makes_all_or_nothing() {
 #[tokio::test]
 async fn reports_that_are_not_offered_say_so() {
     let dav = Dav::start().await;
-    let body = r#"<d:sync-collection xmlns:d="DAV:"><d:sync-token/><d:prop/></d:sync-collection>"#;
+    let body = r#"<d:expand-property xmlns:d="DAV:"/>"#;
     let answer = dav.ask("REPORT", "/").body(body).expect(403).await;
     assert!(answer.text().contains("<d:supported-report/>"));
     dav.ask("BREW", "/").expect(501).await;

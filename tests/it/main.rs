@@ -13,6 +13,7 @@ mod dav_copy_move;
 mod dav_listing;
 mod dav_locks;
 mod dav_outside;
+mod dav_sync;
 mod federation;
 mod federation_etags;
 mod federation_faults;

@@ -112,7 +112,7 @@ async fn dispatch(call: &Call, payload: &Payload) -> Result<Response<Body>> {
         "DELETE" => delete::delete(call).await,
         "LOCK" => library::lock(call, payload).await,
         "UNLOCK" => library::unlock(call).await,
-        "REPORT" => report::report(payload).await,
+        "REPORT" => report::report(call, payload).await,
         // PATCH writes in place, which would show readers half a change (DESIGN 6).
         "PATCH" | "POST" | "SEARCH" | "ACL" | "BIND" | "UNBIND" | "REBIND" | "MKCALENDAR" | "TRACE" | "CONNECT" => {
             Err(Problem::method_not_allowed("This method is not offered here"))

@@ -7,7 +7,7 @@ use crate::protocol::dav::request::empty;
 use crate::wire::Body;
 
 /// The methods, for `Allow`.
-pub(super) const ALLOWED: &str = "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, PROPPATCH, MKCOL, COPY, MOVE, LOCK, UNLOCK";
+pub(super) const ALLOWED: &str = "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, PROPPATCH, REPORT, MKCOL, COPY, MOVE, LOCK, UNLOCK";
 
 /// The compliance classes (RFC 4918 18, RFC 5689 3.1).
 pub(super) const CLASSES: &str = "1, 2, 3, extended-mkcol";

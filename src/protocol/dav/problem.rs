@@ -37,6 +37,12 @@ pub(super) enum Condition {
     PropfindFiniteDepth,
     /// Not a report that is offered.
     SupportedReport,
+    /// The token of a sync-collection is not ours, or too old: the client begins anew (RFC 6578 3.2).
+    ValidSyncToken,
+    /// A walk of all levels would leave this server (RFC 6578 3.3).
+    SyncTraversalSupported,
+    /// There is more to tell than the client wants (RFC 5323 5.17, RFC 6578 3.7).
+    NumberOfMatchesWithinLimits,
     /// Not a type of collection that can be made.
     ValidResourcetype,
     /// XML entities of the client's own are refused.
@@ -188,6 +194,9 @@ fn write_condition(writer: &mut Writer, condition: &Condition, call: &Call) {
         Condition::LockTokenMatchesRequestUri => writer.markup("<d:lock-token-matches-request-uri/>"),
         Condition::PropfindFiniteDepth => writer.markup("<d:propfind-finite-depth/>"),
         Condition::SupportedReport => writer.markup("<d:supported-report/>"),
+        Condition::ValidSyncToken => writer.markup("<d:valid-sync-token/>"),
+        Condition::SyncTraversalSupported => writer.markup("<d:sync-traversal-supported/>"),
+        Condition::NumberOfMatchesWithinLimits => writer.markup("<d:number-of-matches-within-limits/>"),
         Condition::ValidResourcetype => writer.markup("<d:valid-resourcetype/>"),
         Condition::NoExternalEntities => writer.markup("<d:no-external-entities/>"),
         Condition::QuotaNotExceeded => writer.markup("<d:quota-not-exceeded/>"),

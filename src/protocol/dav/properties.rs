@@ -29,6 +29,7 @@ pub(super) enum Live {
     QuotaAvailable,
     QuotaUsed,
     SupportedReportSet,
+    SyncToken,
     Id,
     FileId,
     Permissions,
@@ -54,7 +55,7 @@ pub(super) enum Live {
 }
 
 /// Every live property with its namespace, its local name and its empty element; in the order of the enum, in which they are written.
-pub(super) const TABLE: [(Live, &str, &str, &str); 34] = [
+pub(super) const TABLE: [(Live, &str, &str, &str); 35] = [
     (Live::ResourceType, DAV, "resourcetype", "<d:resourcetype/>"),
     (Live::ContentLength, DAV, "getcontentlength", "<d:getcontentlength/>"),
     (Live::LastModified, DAV, "getlastmodified", "<d:getlastmodified/>"),
@@ -67,6 +68,7 @@ pub(super) const TABLE: [(Live, &str, &str, &str); 34] = [
     (Live::QuotaAvailable, DAV, "quota-available-bytes", "<d:quota-available-bytes/>"),
     (Live::QuotaUsed, DAV, "quota-used-bytes", "<d:quota-used-bytes/>"),
     (Live::SupportedReportSet, DAV, "supported-report-set", "<d:supported-report-set/>"),
+    (Live::SyncToken, DAV, "sync-token", "<d:sync-token/>"),
     (Live::Id, OWNCLOUD, "id", "<oc:id/>"),
     (Live::FileId, OWNCLOUD, "fileid", "<oc:fileid/>"),
     (Live::Permissions, OWNCLOUD, "permissions", "<oc:permissions/>"),
@@ -201,6 +203,13 @@ impl Asked {
         Err(Problem::bad_request("The propfind asks for nothing"))
     }
 
+    /// The properties of a `prop` element, as reports have them (RFC 6578 6.3).
+    pub(super) fn named(names: Option<&Element>) -> Result<Asked> {
+        let mut asked = Asked { form: Form::Named, live: LiveSet::default(), others: Vec::new() };
+        names.map_or(Ok(()), |names| asked.add(names))?;
+        Ok(asked)
+    }
+
     fn add(&mut self, names: &Element) -> Result<()> {
         for (count, element) in names.elements().enumerate() {
             if count >= XML_PROPERTIES_MAX {
@@ -226,6 +235,11 @@ impl Asked {
     /// Whether locks matter to the answer.
     pub(super) fn wants_locks(&self) -> bool {
         self.form != Form::Names && (self.live.contains(Live::LockDiscovery) || !self.live.and(LiveSet::NEXTCLOUD_LOCK).is_empty())
+    }
+
+    /// Whether tokens of collections matter to the answer.
+    pub(super) fn wants_sync_token(&self) -> bool {
+        self.form != Form::Names && self.live.contains(Live::SyncToken)
     }
 
     /// Whether the quota matters to the answer.

@@ -17,7 +17,7 @@ use crate::protocol::dav::problem::{Condition, Problem, Result};
 use crate::protocol::dav::properties::Asked;
 use crate::protocol::dav::render::{Extras, Renderer, Shown};
 use crate::protocol::dav::request::{Call, Depth, Payload, depth, full, streamed};
-use crate::tree::{Access, Listing, View};
+use crate::tree::{Access, Changed, Listing, SyncLevel, View};
 use crate::wire::multistatus::writer;
 use crate::wire::{Body, CONTAINS_HEADER};
 
@@ -73,7 +73,7 @@ fn accepts_gzip(header: &str) -> bool {
     })
 }
 
-fn pieces(first: Bytes, walk: Walk) -> impl Stream<Item = io::Result<Bytes>> + Send {
+pub(super) fn pieces(first: Bytes, walk: Walk) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let rest = stream::unfold(Some(walk), |walk| async move {
         let mut walk = walk?;
         if !walk.unfinished() {
@@ -95,36 +95,40 @@ struct Frame {
     /// With a slash at its end.
     href: String,
     last: Option<Name>,
+    /// Nothing of it is known to a client that asks what changed.
+    whole: bool,
+}
+
+/// A collection that is still to be listed, for Depth infinity.
+struct Pending {
+    path: TreePath,
+    href: String,
+    whole: bool,
 }
 
 /// The walk of one request.
-struct Walk {
+pub(super) struct Walk {
     view: View,
     renderer: Renderer,
     /// Prefix of hrefs of lock roots.
     root_href: String,
     current: Option<Frame>,
-    /// Collections to be listed, for Depth infinity.
-    pending: Vec<(TreePath, String)>,
+    pending: Vec<Pending>,
     infinite: bool,
+    /// Only what changed is told.
+    changed: Option<Changed>,
     quota: Option<Quota>,
-    nodes: usize,
+    /// How many were written.
+    pub(super) nodes: usize,
     ended: bool,
 }
 
 impl Walk {
     async fn begin(call: &Call, asked: Asked, depth: Depth, minimal: bool) -> Result<Walk> {
-        let mut walk = Walk {
-            view: call.view.clone(),
-            renderer: Renderer::new(asked, call.view.clone(), call.root.clock.now(), minimal, PIECE_CAPACITY),
-            root_href: call.href(&TreePath::root()),
-            current: None,
-            pending: Vec::new(),
-            infinite: depth == Depth::Infinity,
-            quota: None,
-            nodes: 0,
-            ended: false,
-        };
+        let mut walk = Walk::new(call, asked, minimal);
+        walk.infinite = depth == Depth::Infinity;
+        // Before the listing: a token must not be newer than what is listed under it.
+        let sync_token = if walk.renderer.asked().wants_sync_token() { call.view.sync_token(&call.path).await? } else { None };
         let listing = match depth {
             Depth::Zero => None,
             Depth::One | Depth::Infinity => match call.view.list(&call.path).await {
@@ -145,7 +149,7 @@ impl Walk {
         if walk.renderer.asked().wants_quota() && collection {
             walk.quota = call.view.quota(&call.path).await.ok();
         }
-        let extras = walk.extras(&call.path, &own.node, walk.quota).await;
+        let extras = Extras { sync_token, ..walk.extras(&call.path, &own.node, walk.quota).await };
         let href = call.own_href(collection);
         let name = call.path.name();
         let display_name = match (&name, &call.root.name) {
@@ -156,29 +160,66 @@ impl Walk {
         writer::begin(&mut walk.renderer.out);
         let shown = Shown { base: &href, name: None, display_name, node: &own.node, etag: &own.node.etag, access: own.access };
         walk.renderer.response(&shown, &extras);
-        walk.current = listing.map(|listing| Frame { listing, path: call.path.clone(), href, last: None });
+        walk.current = listing.map(|listing| Frame { listing, path: call.path.clone(), href, last: None, whole: true });
         Ok(walk)
     }
 
-    fn unfinished(&self) -> bool {
+    fn new(call: &Call, asked: Asked, minimal: bool) -> Walk {
+        Walk {
+            view: call.view.clone(),
+            renderer: Renderer::new(asked, call.view.clone(), call.root.clock.now(), minimal, PIECE_CAPACITY),
+            root_href: call.href(&TreePath::root()),
+            current: None,
+            pending: Vec::new(),
+            infinite: false,
+            changed: None,
+            quota: None,
+            nodes: 0,
+            ended: false,
+        }
+    }
+
+    /// A walk that tells what changed below the collection of the request, and not that collection itself (RFC 6578 3.3).
+    pub(super) async fn of_changes(call: &Call, asked: Asked, changed: Changed, level: SyncLevel) -> Result<Walk> {
+        let mut walk = Walk::new(call, asked, false);
+        walk.infinite = level == SyncLevel::Infinite;
+        let listing = call.view.list(&call.path).await?;
+        if walk.renderer.asked().wants_quota() {
+            walk.quota = call.view.quota(&call.path).await.ok();
+        }
+        writer::begin(&mut walk.renderer.out);
+        for removed in &changed.removed {
+            walk.renderer.gone(&[walk.root_href.as_str(), &removed.to_href()].concat());
+        }
+        walk.nodes = changed.removed.len();
+        let whole = changed.is_whole(&listing.own.node);
+        walk.current = Some(Frame { listing, path: call.path.clone(), href: call.own_href(true), last: None, whole });
+        walk.changed = Some(changed);
+        Ok(walk)
+    }
+
+    pub(super) fn unfinished(&self) -> bool {
         !self.ended
     }
 
     /// The next piece; the last one ends the document.
-    async fn piece(&mut self) -> Result<Bytes, Error> {
+    pub(super) async fn piece(&mut self) -> Result<Bytes, Error> {
         while self.renderer.out.len() < MULTISTATUS_PIECE_BYTES {
             if let Some(mut frame) = self.current.take() {
                 if self.members(&mut frame).await? {
                     self.current = Some(frame);
                 }
-            } else if let Some((path, href)) = self.pending.pop() {
+            } else if let Some(Pending { path, href, whole }) = self.pending.pop() {
                 match self.view.list(&path).await {
-                    Ok(listing) => self.current = Some(Frame { listing, path, href, last: None }),
+                    Ok(listing) => self.current = Some(Frame { listing, path, href, last: None, whole }),
                     // It went away meanwhile; that it was there has been said.
                     Err(Error::NotFound | Error::ParentMissing | Error::NotCollection) => {}
                     Err(error) => return Err(error),
                 }
             } else {
+                if let Some(changed) = &self.changed {
+                    self.renderer.out.leaf("<d:sync-token>", &changed.token.to_string(), "</d:sync-token>");
+                }
                 writer::end(&mut self.renderer.out);
                 self.ended = true;
                 break;
@@ -195,13 +236,19 @@ impl Walk {
         let mut full = false;
         let last = frame.last.take();
         for member in frame.listing.members_after(last.as_ref()) {
+            if self.changed.as_ref().is_some_and(|changed| !changed.tells(&member, frame.whole)) {
+                continue;
+            }
             self.nodes += 1;
             if self.nodes > PROPFIND_NODES_MAX {
                 return Err(Error::LimitReached("the tree is too large for one answer"));
             }
             let extras = if self.needs_extras(member.node) {
                 let quota = self.quota.filter(|_| same_quota(&frame.listing.own.access, &member.access));
-                Some(self.extras(&frame.path.join(member.name), member.node, quota).await)
+                let extras = self.extras(&frame.path.join(member.name), member.node, quota).await;
+                let local = self.renderer.asked().wants_sync_token() && member.access.mount.is_none();
+                let sync_token = if local { self.view.token_of(member.node) } else { None };
+                Some(Extras { sync_token, ..extras })
             } else {
                 None
             };
@@ -216,7 +263,8 @@ impl Walk {
             };
             self.renderer.response(&shown, extras.as_ref().unwrap_or(&plain));
             if self.infinite && member.node.is_collection() {
-                below.push(member.name.clone());
+                let whole = frame.whole || self.changed.as_ref().is_none_or(|changed| changed.is_whole(member.node));
+                below.push((member.name.clone(), whole));
             }
             if self.renderer.out.len() >= MULTISTATUS_PIECE_BYTES {
                 frame.last = Some(member.name.clone());
@@ -224,18 +272,19 @@ impl Walk {
                 break;
             }
         }
-        for name in below {
+        for (name, whole) in below {
             let mut href = frame.href.clone();
             crate::wire::href::push_segment(&mut href, name.as_str());
             href.push('/');
-            self.pending.push((frame.path.join(&name), href));
+            self.pending.push(Pending { path: frame.path.join(&name), href, whole });
         }
         Ok(full)
     }
 
     fn needs_extras(&self, node: &Node) -> bool {
         let asked = self.renderer.asked();
-        (node.has_properties && asked.wants_dead()) || asked.wants_locks() || (asked.wants_quota() && node.is_collection())
+        let of_collection = node.is_collection() && (asked.wants_quota() || asked.wants_sync_token());
+        (node.has_properties && asked.wants_dead()) || asked.wants_locks() || of_collection
     }
 
     /// What is not in the node itself. A fault here leaves the property out: the node is there all the same.

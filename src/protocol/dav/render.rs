@@ -3,7 +3,7 @@
 
 use crate::domain::{Etag, Kind, Letters, Lock, LockDepth, LockScope, Node, Permissions, Principal, PropertyName, Quota, Timestamp};
 use crate::protocol::dav::properties::{Asked, Form, Live, LiveSet};
-use crate::tree::{Access, View};
+use crate::tree::{Access, SyncToken, View};
 use crate::wire::multistatus::writer::{self, Status};
 use crate::wire::xml::Writer;
 use crate::wire::{date, href};
@@ -18,6 +18,8 @@ pub(super) struct Extras {
     /// Locks with the href of each one's root.
     pub(super) locks: Vec<(Lock, String)>,
     pub(super) quota: Option<Quota>,
+    /// The token of a collection, where it is asked for.
+    pub(super) sync_token: Option<SyncToken>,
 }
 
 /// One node in its place.
@@ -69,6 +71,17 @@ impl Renderer {
 
     pub(super) fn asked(&self) -> &Asked {
         &self.asked
+    }
+
+    /// Says that nothing is at an href any more (RFC 6578 3.5.2).
+    pub(super) fn gone(&mut self, href: &str) {
+        writer::begin_response(&mut self.out);
+        self.out.text(href);
+        writer::end_href(&mut self.out);
+        self.out.markup("<d:status>");
+        self.out.markup(Status::NotFound.line());
+        self.out.markup("</d:status>");
+        writer::end_response(&mut self.out);
     }
 
     /// Writes one response.
@@ -187,7 +200,12 @@ impl Renderer {
             Live::QuotaUsed => {
                 self.count("<d:quota-used-bytes>", extras.quota.map_or(0, |quota| quota.used), "</d:quota-used-bytes>");
             }
+            Live::SupportedReportSet if node.is_collection() && access.mount.is_none() => self.out.markup(SUPPORTED_REPORTS),
             Live::SupportedReportSet => self.out.markup("<d:supported-report-set/>"),
+            Live::SyncToken => {
+                let token = extras.sync_token.map(|token| token.to_string()).unwrap_or_default();
+                self.out.leaf("<d:sync-token>", &token, "</d:sync-token>");
+            }
             Live::Id => self.id(node),
             Live::FileId => self.count("<oc:fileid>", node.id.0, "</oc:fileid>"),
             Live::Permissions => self.permissions(shown),
@@ -400,6 +418,11 @@ const SUPPORTED_LOCK: &str = concat!(
     "<d:lockentry><d:lockscope><d:shared/></d:lockscope><d:locktype><d:write/></d:locktype></d:lockentry></d:supportedlock>"
 );
 
+const SUPPORTED_REPORTS: &str = concat!(
+    "<d:supported-report-set><d:supported-report><d:report><d:sync-collection/></d:report></d:supported-report>",
+    "</d:supported-report-set>"
+);
+
 /// What a node has of the live properties.
 fn available(shown: &Shown<'_>, extras: &Extras) -> LiveSet {
     let mut set = LiveSet::EVERY;
@@ -412,6 +435,9 @@ fn available(shown: &Shown<'_>, extras: &Extras) -> LiveSet {
     }
     if extras.quota.and_then(|quota| quota.available).is_none() {
         set.remove(Live::QuotaAvailable);
+    }
+    if extras.sync_token.is_none() {
+        set.remove(Live::SyncToken);
     }
     if shown.node.checksum.is_none() {
         set.remove(Live::Checksums);

@@ -1,0 +1,186 @@
+//! What changed below a collection of the home since a token (RFC 6578).
+//!
+//! A token is the version of the collection when it was given out: whatever changes below raises it. Mounts are not covered by it, because a
+//! change on a remote is no version of ours: they, and collections above them, are always told as changed.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use crate::domain::{Error, Etag, Name, Node, NodeId, Permissions, Result, TreePath};
+use crate::tree::resolve::Target;
+use crate::tree::{Member, View};
+
+/// What a client knows of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncToken {
+    epoch: u32,
+    version: u64,
+    collection: NodeId,
+}
+
+/// Opaque to clients; a URI, because RFC 6578 6.2 wants one.
+const SCHEME: &str = "urn:causeway:sync:";
+
+impl fmt::Display for SyncToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{SCHEME}{:x}.{:x}.{:x}", self.epoch, self.version, self.collection.0)
+    }
+}
+
+impl SyncToken {
+    fn parse(text: &str) -> Option<SyncToken> {
+        let mut parts = text.trim().strip_prefix(SCHEME)?.split('.');
+        let epoch = u32::from_str_radix(parts.next()?, 16).ok()?;
+        let version = u64::from_str_radix(parts.next()?, 16).ok()?;
+        let collection = NodeId(u64::from_str_radix(parts.next()?, 16).ok()?);
+        parts.next().is_none().then_some(SyncToken { epoch, version, collection })
+    }
+}
+
+/// How far a client looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncLevel {
+    /// Members of the collection.
+    One,
+    /// All that is below it.
+    Infinite,
+}
+
+/// What a client has not seen yet.
+#[derive(Debug)]
+pub struct Changed {
+    /// For the next time. Taken before anything else was looked at.
+    pub token: SyncToken,
+    /// Paths where nothing is any more, below the root of the view.
+    pub removed: Vec<TreePath>,
+    /// None tells everything.
+    since: Option<SyncToken>,
+    whole: HashSet<NodeId>,
+}
+
+/// Why no changes are told.
+#[derive(Debug)]
+pub enum NotTold {
+    /// The token is not ours, too old, or from before a restart that was not clean: the client has to begin anew.
+    Token,
+    /// Changes cannot be told of this collection: it lies in a mount or a share.
+    Unsupported,
+    /// What any request may be refused for.
+    Refused(Error),
+}
+
+impl From<Error> for NotTold {
+    fn from(error: Error) -> NotTold {
+        NotTold::Refused(error)
+    }
+}
+
+impl Changed {
+    /// Whether a member of a collection is told. `whole` says that the client knows nothing of that collection.
+    pub fn tells(&self, member: &Member<'_>, whole: bool) -> bool {
+        let Some(since) = self.since.filter(|_| !whole) else { return true };
+        let remote = member.access.mount.is_some() || *member.etag != member.node.etag;
+        remote || is_newer(&member.node.etag, since) || self.whole.contains(&member.node.id)
+    }
+
+    /// Whether the client knows nothing of what is in a collection that is told.
+    pub fn is_whole(&self, node: &Node) -> bool {
+        self.since.is_none() || self.whole.contains(&node.id)
+    }
+}
+
+fn is_newer(etag: &Etag, since: SyncToken) -> bool {
+    match etag {
+        // Versions of earlier epochs were there when this token was given out.
+        Etag::Version { epoch, version } => *epoch == since.epoch && *version > since.version,
+        Etag::Opaque(_) => true,
+    }
+}
+
+impl View {
+    /// The token of a node of the home as it is now; none for files, and for what lies in mounts.
+    pub fn token_of(&self, node: &Node) -> Option<SyncToken> {
+        match &node.etag {
+            Etag::Version { version, .. } if node.is_collection() => {
+                Some(SyncToken { epoch: self.space.epoch(), version: *version, collection: node.id })
+            }
+            Etag::Version { .. } | Etag::Opaque(_) => None,
+        }
+    }
+
+    /// The token of what stands at a path; none where there is none.
+    ///
+    /// # Errors
+    /// As [`View::stat`].
+    pub async fn sync_token(&self, path: &TreePath) -> Result<Option<SyncToken>> {
+        self.demand(self.granted, Permissions::READ)?;
+        match self.resolve(path).await? {
+            Target::Home { node, .. } => Ok(self.token_of(&node)),
+            Target::HomeFree { .. } | Target::Mount(_) | Target::Shared(_) => Ok(None),
+        }
+    }
+
+    /// What changed below a collection since a token; everything, without one.
+    ///
+    /// # Errors
+    /// [`NotTold`].
+    pub async fn changed(&self, path: &TreePath, token: Option<&str>, level: SyncLevel) -> Result<Changed, NotTold> {
+        self.demand(self.granted, Permissions::READ)?;
+        let node = match self.resolve(path).await? {
+            Target::Home { node, .. } if node.is_collection() => node,
+            Target::Home { .. } | Target::Mount(_) | Target::Shared(_) => return Err(NotTold::Unsupported),
+            Target::HomeFree { .. } => return Err(Error::NotFound.into()),
+        };
+        let now = self.token_of(&node).ok_or(NotTold::Unsupported)?;
+        let Some(token) = token else {
+            return Ok(Changed { token: now, removed: Vec::new(), since: None, whole: HashSet::new() });
+        };
+        let since = SyncToken::parse(token).ok_or(NotTold::Token)?;
+        if since.epoch != now.epoch || since.collection != now.collection || since.version > now.version {
+            return Err(NotTold::Token);
+        }
+        let moves = self.space.moves_since(since.version).await?.ok_or(NotTold::Token)?;
+        let (removed, replaced) = match level {
+            // What is in a member does not matter.
+            SyncLevel::One => (self.paths_in(moves.removed, Some((node.id, path))).await?, Vec::new()),
+            SyncLevel::Infinite => (self.paths_in(moves.removed, None).await?, self.paths_in(moves.replaced, None).await?),
+        };
+        let inside = |removed: &TreePath| removed.starts_with(path);
+        if replaced.iter().any(inside) {
+            // The client would keep what was in the old one.
+            return Err(NotTold::Token);
+        }
+        let removed = removed.into_iter().filter(inside).collect();
+        Ok(Changed { token: now, removed, since: Some(since), whole: moves.whole })
+    }
+
+    /// Names of collections as paths of this view: of one collection, or of all that have a path.
+    async fn paths_in(&self, names: Vec<(NodeId, Name)>, only: Option<(NodeId, &TreePath)>) -> Result<Vec<TreePath>> {
+        if let Some((id, path)) = only {
+            return Ok(names.into_iter().filter(|(parent, _)| *parent == id).map(|(_, name)| path.join(&name)).collect());
+        }
+        let mut ids: HashSet<NodeId> = names.iter().map(|(parent, _)| *parent).collect();
+        ids.insert(self.base);
+        let paths = self.space.paths_of(ids).await?;
+        let base = paths.get(&self.base).ok_or(Error::NotFound)?;
+        let in_view = |(parent, name): (NodeId, Name)| Some(paths.get(&parent)?.strip_prefix(base)?.join(&name));
+        Ok(names.into_iter().filter_map(in_view).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_read_as_they_are_written() {
+        let token = SyncToken { epoch: 3, version: 0xabc, collection: NodeId(1) };
+        assert_eq!(token.to_string(), "urn:causeway:sync:3.abc.1");
+        assert_eq!(SyncToken::parse(&token.to_string()), Some(token));
+        for wrong in
+            ["", "urn:causeway:sync:", "urn:causeway:sync:3.abc", "urn:causeway:sync:3.abc.1.2", "urn:causeway:sync:3.x.1", "3.abc.1"]
+        {
+            assert_eq!(SyncToken::parse(wrong), None, "{wrong}");
+        }
+    }
+}
