@@ -6,9 +6,10 @@ use causeway::service::admin::Command;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::support::federation::{PATIENCE, etag, impatient, mounts, photos, property, until};
+use crate::support::federation::{PATIENCE, etag, impatient, mounts, photos, property, transfer, until};
 use crate::support::relay::Relay;
 use crate::support::server::{Ask, Pair, TestServer, password};
+use crate::support::sharing::share;
 
 const MIB: usize = 1024 * 1024;
 
@@ -237,5 +238,26 @@ async fn a_remote_that_takes_no_more_sessions_gets_the_whole_in_one_piece() {
     finish(&bob, "s", "/Photos%20(2)/big.bin").expect(201).await;
     assert_eq!(answered(&anna, "PUT", 201).await, 0);
     assert_eq!(std::fs::read(anna.data().join("anna/Photos/big.bin")).unwrap(), content);
+    Pair { anna, bob }.stop().await;
+}
+
+#[tokio::test]
+async fn a_mount_in_a_share_takes_chunks_from_its_receiver() {
+    let (Pair { anna, bob }, _) = photos("edit").await;
+    bob.add_user("carol").await;
+    bob.mkcol("bob", "/Shared").await;
+    transfer(&bob, "bob", "MOVE", "/Photos", "/Shared/Photos").expect(201).await;
+    share(&bob, "bob", "/Shared", "carol", "edit").await;
+    let content = bytes(17 * MIB);
+    let carol =
+        |method: &str, below: &str| bob.ask(method, &format!("/remote.php/dav/uploads/carol/{below}")).basic("carol", &password("carol"));
+    carol("MKCOL", "s").expect(201).await;
+    carol("PUT", "s/1").body(&content).expect(201).await;
+    let to = "/remote.php/dav/files/carol/Shared/Photos/big.bin";
+    carol("MOVE", "s/.file").header("destination", to).header("if-match", "\"stale\"").expect(412).await;
+    carol("MOVE", "s/.file").header("destination", to).expect(201).await;
+    assert_eq!(answered(&anna, "PUT", 201).await, 2);
+    assert_eq!(std::fs::read(anna.data().join("anna/Photos/big.bin")).unwrap(), content);
+    carol("PROPFIND", "s").expect(404).await;
     Pair { anna, bob }.stop().await;
 }
