@@ -196,12 +196,16 @@ impl Files {
         match rustix::fs::renameat_with(&from_folder, from_name, &to_folder, to_name, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                // Interrupted between its halves, this is done again from where it stopped.
+                if stat_at(&to_folder, to_name)?.is_none() {
+                    return self.rename(from, to);
+                }
                 let aside = self.purge_path();
                 self.rename(to, &aside)?;
                 self.rename(from, to)?;
                 self.rename(&aside, from)
             }
-            // The fallback above was interrupted between its halves.
+            // Others took away what stood there.
             Err(Errno::NOENT) if stat_at(&to_folder, to_name)?.is_none() => self.rename(from, to),
             Err(error) => Err(error.into()),
         }

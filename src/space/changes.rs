@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::{Name, NodeId, Result, TreePath};
+use crate::domain::{Etag, Name, NodeId, Result, TreePath};
 use crate::limits::LOG_ENTRIES_MAX;
 use crate::space::Space;
 use crate::store::{LogEntry, Place};
@@ -19,10 +19,27 @@ pub struct Moves {
     pub replaced: Vec<(NodeId, Name)>,
 }
 
-impl Space {
+/// A moment in the life of a space. Everything that is looked at afterwards is at least as new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
     /// The first half of every version that is given now.
-    pub fn epoch(&self) -> u32 {
-        self.store.epoch()
+    pub epoch: u32,
+    /// The newest version.
+    pub version: u64,
+    /// The oldest version since which changes can be told.
+    pub known_since: u64,
+}
+
+impl Space {
+    /// Now.
+    pub fn moment(&self) -> Result<Moment> {
+        // First of all: what is pruned meanwhile only makes a token look older than it is.
+        let known_since = self.store.log_begin(self.id)?;
+        let version = match self.state().root.etag {
+            Etag::Version { version, .. } => version,
+            Etag::Opaque(_) => 0,
+        };
+        Ok(Moment { epoch: self.store.epoch(), version, known_since })
     }
 
     /// What was logged since a version; none if that is not known any more.

@@ -47,7 +47,7 @@ mod versions;
 mod watch;
 
 pub use crate::content::OpenFile;
-pub use changes::Moves;
+pub use changes::{Moment, Moves};
 pub use lookup::Resolved;
 pub use mounts::Mountpoint;
 pub use place::Stop;

@@ -8,6 +8,11 @@ use crate::space::{OpenFile, Space, place, unavailable};
 use crate::store::{Change, Check, Place, TrashRow};
 
 impl Space {
+    /// The root of the trash; its size is that of all that is in it.
+    pub fn trash_root(&self) -> Node {
+        self.state().trash.clone()
+    }
+
     /// The root of the trash and what is in it, in the order of ids.
     pub async fn trash(&self) -> Result<(Node, Vec<(TrashRow, Node)>)> {
         let root = self.state().trash.clone();

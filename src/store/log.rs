@@ -26,12 +26,17 @@ pub enum LogEntry {
 }
 
 impl Store {
+    /// The version after which the log is whole. A short read, mostly from sled's own cache.
+    pub fn log_begin(&self, space: SpaceId) -> Result<u64> {
+        let begin = self.inner.trees.tree(Tree::Meta)?.get(keys::log_begin(space))?;
+        Ok(begin.map_or(0, |value| keys::last_number(&value)))
+    }
+
     /// What was logged after a version, at most `entries_max` entries; none if the log does not go back that far, or has more. Blocks.
     pub fn log_since(&self, space: SpaceId, version: u64, entries_max: usize) -> Result<Option<Vec<LogEntry>>> {
         let trees = &self.inner.trees;
         let _reading = trees.reading();
-        let begin = trees.tree(Tree::Meta)?.get(keys::log_begin(space))?.map_or(0, |value| keys::last_number(&value));
-        if version < begin {
+        if version < self.log_begin(space)? {
             return Ok(None);
         }
         let (first, end) = (keys::log_entry(space, version.saturating_add(1), 0), keys::log_entry(space, u64::MAX, u32::MAX));

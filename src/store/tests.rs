@@ -93,6 +93,29 @@ fn a_store_without_trash_is_taken_over() {
 }
 
 #[test]
+fn the_log_is_whole_or_not_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let space = SpaceId(1);
+    let log = |from| store.log_since(space, from, 100).unwrap().map(|entries| entries.len());
+    let revive = || store.commit_nodes(NodeJob::new(space, vec![Change::Revive(crate::domain::NodeId(7))])).unwrap().version;
+    let versions: Vec<u64> = (0..5).map(|_| revive()).collect();
+    assert_eq!((log(0), log(versions[1]), log(versions[4])), (Some(5), Some(3), Some(0)));
+    assert_eq!(store.log_since(space, 0, 4).unwrap(), None, "more than are wanted");
+    assert_eq!((store.log_surplus(space, 5).unwrap(), store.log_surplus(space, 3).unwrap()), (None, Some(versions[1])));
+    for _ in 0..2 {
+        // In two jobs, but from the first one on it is not whole any more.
+        let prune = Change::PruneLog { up_to: versions[1], rows_max: 1 };
+        store.commit_nodes(NodeJob::new(space, vec![prune])).unwrap();
+        assert_eq!((log(0), log(versions[0]), log(versions[1])), (None, None, Some(3)));
+    }
+    assert_eq!((store.log_surplus(space, 3).unwrap(), store.log_begin(space).unwrap()), (None, versions[1]));
+    assert_eq!(store.log_since(SpaceId(2), 0, 100).unwrap(), Some(Vec::new()), "a log for each space");
+    store.drop_space(space).unwrap();
+    assert_eq!(log(0), Some(0));
+}
+
+#[test]
 fn an_export_makes_the_same_store_with_higher_marks() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("rows.jsonl");

@@ -43,6 +43,15 @@ impl View {
         At { base: NodeId::ROOT, path, by: self.principal.clone() }
     }
 
+    /// The root of the trash.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for all but the home's user.
+    pub fn trash_root(&self) -> Result<Node> {
+        self.demand_user()?;
+        Ok(self.space.trash_root())
+    }
+
     /// The root of the trash, and what was deleted.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub use shares::{Changing, Shares};
 pub use source::Source;
 pub use sync::{Changed, NotTold, SyncLevel, SyncToken};
 
-pub use crate::space::{TrashRow, VersionRow};
+pub use crate::space::{Moment, TrashRow, VersionRow};
 
 use crate::domain::{Error, Link, MountId, Node, NodeId, Permissions, Principal, Result, SpaceId, User};
 use crate::mount::{MountHandle, Mounts};

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use crate::domain::{Error, Etag, Name, Node, NodeId, Permissions, Result, TreePath};
+use crate::space::Moment;
 use crate::tree::resolve::Target;
 use crate::tree::{Member, View};
 
@@ -28,6 +29,18 @@ impl fmt::Display for SyncToken {
 }
 
 impl SyncToken {
+    /// The token of a node of the home that was looked at after a moment; none for files. It is the version of the collection itself, so that
+    /// it changes only with what is below it; unless that is so old that nobody could say what changed since.
+    pub fn of(moment: Moment, node: &Node) -> Option<SyncToken> {
+        match &node.etag {
+            Etag::Version { version, .. } if node.is_collection() => {
+                let version = if *version < moment.known_since { moment.version } else { *version };
+                Some(SyncToken { epoch: moment.epoch, version, collection: node.id })
+            }
+            Etag::Version { .. } | Etag::Opaque(_) => None,
+        }
+    }
+
     fn parse(text: &str) -> Option<SyncToken> {
         let mut parts = text.trim().strip_prefix(SCHEME)?.split('.');
         let epoch = u32::from_str_radix(parts.next()?, 16).ok()?;
@@ -98,24 +111,22 @@ fn is_newer(etag: &Etag, since: SyncToken) -> bool {
 }
 
 impl View {
-    /// The token of a node of the home as it is now; none for files, and for what lies in mounts.
-    pub fn token_of(&self, node: &Node) -> Option<SyncToken> {
-        match &node.etag {
-            Etag::Version { version, .. } if node.is_collection() => {
-                Some(SyncToken { epoch: self.space.epoch(), version: *version, collection: node.id })
-            }
-            Etag::Version { .. } | Etag::Opaque(_) => None,
-        }
+    /// Now, for tokens of what is looked at afterwards.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn moment(&self) -> Result<Moment> {
+        self.space.moment()
     }
 
     /// The token of what stands at a path; none where there is none.
     ///
     /// # Errors
     /// As [`View::stat`].
-    pub async fn sync_token(&self, path: &TreePath) -> Result<Option<SyncToken>> {
+    pub async fn sync_token(&self, moment: Moment, path: &TreePath) -> Result<Option<SyncToken>> {
         self.demand(self.granted, Permissions::READ)?;
         match self.resolve(path).await? {
-            Target::Home { node, .. } => Ok(self.token_of(&node)),
+            Target::Home { node, .. } => Ok(SyncToken::of(moment, &node)),
             Target::HomeFree { .. } | Target::Mount(_) | Target::Shared(_) => Ok(None),
         }
     }
@@ -126,17 +137,18 @@ impl View {
     /// [`NotTold`].
     pub async fn changed(&self, path: &TreePath, token: Option<&str>, level: SyncLevel) -> Result<Changed, NotTold> {
         self.demand(self.granted, Permissions::READ)?;
+        let moment = self.moment()?;
         let node = match self.resolve(path).await? {
             Target::Home { node, .. } if node.is_collection() => node,
             Target::Home { .. } | Target::Mount(_) | Target::Shared(_) => return Err(NotTold::Unsupported),
             Target::HomeFree { .. } => return Err(Error::NotFound.into()),
         };
-        let now = self.token_of(&node).ok_or(NotTold::Unsupported)?;
+        let now = SyncToken::of(moment, &node).ok_or(NotTold::Unsupported)?;
         let Some(token) = token else {
             return Ok(Changed { token: now, removed: Vec::new(), since: None, whole: HashSet::new() });
         };
         let since = SyncToken::parse(token).ok_or(NotTold::Token)?;
-        if since.epoch != now.epoch || since.collection != now.collection || since.version > now.version {
+        if since.epoch != now.epoch || since.collection != now.collection || since.version > now.version.max(moment.version) {
             return Err(NotTold::Token);
         }
         let moves = self.space.moves_since(since.version).await?.ok_or(NotTold::Token)?;
@@ -171,6 +183,26 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_never_older_than_what_can_be_told() {
+        let node = |version| Node {
+            id: NodeId(7),
+            kind: crate::domain::Kind::Collection,
+            etag: Etag::Version { epoch: 2, version },
+            size: 0,
+            modified: 0,
+            created: 0,
+            permissions: Permissions::ALL,
+            checksum: None,
+            media_type: None,
+            has_properties: false,
+            stamp: crate::domain::FileStamp::default(),
+        };
+        let moment = Moment { epoch: 3, version: 100, known_since: 50 };
+        let version = |of| SyncToken::of(moment, &node(of)).map(|token| (token.epoch, token.version));
+        assert_eq!((version(60), version(50), version(49)), (Some((3, 60)), Some((3, 50)), Some((3, 100))));
+    }
 
     #[test]
     fn tokens_are_read_as_they_are_written() {

@@ -17,7 +17,7 @@ use crate::protocol::dav::problem::{Condition, Problem, Result};
 use crate::protocol::dav::properties::Asked;
 use crate::protocol::dav::render::{Extras, Renderer, Shown};
 use crate::protocol::dav::request::{Call, Depth, Payload, depth, full, streamed};
-use crate::tree::{Access, Changed, Listing, SyncLevel, View};
+use crate::tree::{Access, Changed, Listing, Moment, SyncLevel, SyncToken, View};
 use crate::wire::multistatus::writer;
 use crate::wire::{Body, CONTAINS_HEADER};
 
@@ -115,6 +115,8 @@ pub(super) struct Walk {
     current: Option<Frame>,
     pending: Vec<Pending>,
     infinite: bool,
+    /// Before anything was looked at, where tokens are asked for.
+    moment: Option<Moment>,
     /// Only what changed is told.
     changed: Option<Changed>,
     quota: Option<Quota>,
@@ -125,10 +127,13 @@ pub(super) struct Walk {
 
 impl Walk {
     async fn begin(call: &Call, asked: Asked, depth: Depth, minimal: bool) -> Result<Walk> {
-        let mut walk = Walk::new(call, asked, minimal);
+        let mut walk = Walk::new(call, asked, minimal)?;
         walk.infinite = depth == Depth::Infinity;
         // Before the listing: a token must not be newer than what is listed under it.
-        let sync_token = if walk.renderer.asked().wants_sync_token() { call.view.sync_token(&call.path).await? } else { None };
+        let sync_token = match walk.moment {
+            Some(moment) => call.view.sync_token(moment, &call.path).await?,
+            None => None,
+        };
         let listing = match depth {
             Depth::Zero => None,
             Depth::One | Depth::Infinity => match call.view.list(&call.path).await {
@@ -164,8 +169,9 @@ impl Walk {
         Ok(walk)
     }
 
-    fn new(call: &Call, asked: Asked, minimal: bool) -> Walk {
-        Walk {
+    fn new(call: &Call, asked: Asked, minimal: bool) -> Result<Walk> {
+        Ok(Walk {
+            moment: if asked.wants_sync_token() { Some(call.view.moment()?) } else { None },
             view: call.view.clone(),
             renderer: Renderer::new(asked, call.view.clone(), call.root.clock.now(), minimal, PIECE_CAPACITY),
             root_href: call.href(&TreePath::root()),
@@ -176,12 +182,12 @@ impl Walk {
             quota: None,
             nodes: 0,
             ended: false,
-        }
+        })
     }
 
     /// A walk that tells what changed below the collection of the request, and not that collection itself (RFC 6578 3.3).
     pub(super) async fn of_changes(call: &Call, asked: Asked, changed: Changed, level: SyncLevel) -> Result<Walk> {
-        let mut walk = Walk::new(call, asked, false);
+        let mut walk = Walk::new(call, asked, false)?;
         walk.infinite = level == SyncLevel::Infinite;
         let listing = call.view.list(&call.path).await?;
         if walk.renderer.asked().wants_quota() {
@@ -246,8 +252,8 @@ impl Walk {
             let extras = if self.needs_extras(member.node) {
                 let quota = self.quota.filter(|_| same_quota(&frame.listing.own.access, &member.access));
                 let extras = self.extras(&frame.path.join(member.name), member.node, quota).await;
-                let local = self.renderer.asked().wants_sync_token() && member.access.mount.is_none();
-                let sync_token = if local { self.view.token_of(member.node) } else { None };
+                let moment = self.moment.filter(|_| member.access.mount.is_none());
+                let sync_token = moment.and_then(|moment| SyncToken::of(moment, member.node));
                 Some(Extras { sync_token, ..extras })
             } else {
                 None

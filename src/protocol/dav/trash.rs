@@ -32,7 +32,7 @@ pub(super) async fn answer(kept: &mut KeptCall<'_>) -> Result<Response<Body>> {
         ("PROPFIND", place) => propfind(kept, place).await,
         ("GET" | "HEAD", Place::Entry(id, inner)) => get(kept, id, &inner).await,
         ("GET" | "HEAD", Place::Top | Place::Trash | Place::Restore) => {
-            let (root, _) = kept.call.view.trash().await?;
+            let root = kept.call.view.trash_root()?;
             Ok(read::answer(&kept.call, &root, None).await?)
         }
         ("MOVE", Place::Entry(id, inner)) if inner.is_root() => restore(kept, id).await,
@@ -126,7 +126,7 @@ async fn propfind(kept: &KeptCall<'_>, place: Place) -> Result<Response<Body>> {
     let mut items = Vec::new();
     match place {
         Place::Top => {
-            let (root, _) = view.trash().await?;
+            let root = view.trash_root()?;
             items.push(item(&own, "trashbin", root.clone()));
             if depth == Depth::One {
                 for name in ["trash", "restore"] {
@@ -134,21 +134,20 @@ async fn propfind(kept: &KeptCall<'_>, place: Place) -> Result<Response<Body>> {
                 }
             }
         }
-        Place::Restore => items.push(item(&own, "restore", view.trash().await?.0)),
+        Place::Restore => items.push(item(&own, "restore", view.trash_root()?)),
+        Place::Trash if depth == Depth::Zero => items.push(item(&own, "trash", view.trash_root()?)),
         Place::Trash => {
             let (root, entries) = view.trash().await?;
             items.push(item(&own, "trash", root));
-            if depth == Depth::One {
-                let names = match kept.tree {
-                    Tree::NextcloudTrash => nextcloud_names(&entries),
-                    Tree::OwnCloudTrash | Tree::Meta | Tree::NextcloudVersions => {
-                        entries.iter().map(|(row, _)| row.node.0.to_string()).collect()
-                    }
-                };
-                for ((row, node), name) in entries.into_iter().zip(names) {
-                    let Ok(name) = crate::domain::Name::parse(&name) else { continue };
-                    items.push(entry(own.join(&name), &row, node));
+            let names = match kept.tree {
+                Tree::NextcloudTrash => nextcloud_names(&entries),
+                Tree::OwnCloudTrash | Tree::Meta | Tree::NextcloudVersions => {
+                    entries.iter().map(|(row, _)| row.node.0.to_string()).collect()
                 }
+            };
+            for ((row, node), name) in entries.into_iter().zip(names) {
+                let Ok(name) = crate::domain::Name::parse(&name) else { continue };
+                items.push(entry(own.join(&name), &row, node));
             }
         }
         Place::Entry(id, inner) => {
