@@ -50,6 +50,9 @@ impl MountHandle {
         let mut live = self.live();
         live.failures = 0;
         self.set_state(&mut live, MountState::Online);
+        if live.missed {
+            live.next_poll = Instant::now();
+        }
     }
 
     /// What an error of the remote means here.

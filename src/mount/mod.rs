@@ -4,6 +4,7 @@
 //! remote; what cannot be reached is [`Unavailable`](crate::domain::Error::Unavailable), never absence; no fault removes a mount; the root's
 //! etag is raised only after its listing was replaced.
 
+mod again;
 mod cache;
 mod chunks;
 mod contents;
@@ -80,7 +81,7 @@ impl Mounts {
     /// Where the store refuses; then everything is as before.
     pub async fn remove(&self, mount: MountId) -> Result<()> {
         let Some(handle) = self.get(mount) else { return Ok(()) };
-        let batch = locks::forget(Batch::new().delete::<Mount>(&handle.record().key()), mount);
+        let batch = again::forget(locks::forget(Batch::new().delete::<Mount>(&handle.record().key()), mount), mount);
         self.inner.store.commit(batch).await?;
         drop(self.write().remove(&mount));
         cache::forget(&self.inner.store, mount);

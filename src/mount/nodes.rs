@@ -11,9 +11,13 @@ use crate::wire::multistatus::reader::Properties;
 const ID_BITS: u64 = (1 << 52) - 1;
 const ID_MARK: u64 = 1 << 52;
 
-/// The node, and the remote's etag where the exposed one does not say it; empty where the remote has none.
-pub(super) fn node(mount: MountId, path: &TreePath, remote: &Properties, traits: Traits) -> (Node, Option<String>) {
-    let (etag, raw) = etag(mount, path, remote);
+/// The node, and the remote's etag where the exposed one does not say it; empty where the remote has none. With a `salt` collections have other
+/// etags than the remote says.
+pub(super) fn node(mount: MountId, path: &TreePath, remote: &Properties, traits: Traits, salt: u64) -> (Node, Option<String>) {
+    let (etag, raw) = match &remote.etag {
+        Some(said) if salt != 0 && remote.collection == Some(true) => (salted(mount, said, salt), Some(said.clone())),
+        Some(_) | None => etag(mount, path, remote),
+    };
     let modified = remote.modified.unwrap_or_default();
     let node = Node {
         id: id(mount, path, remote),
@@ -52,6 +56,11 @@ fn etag(mount: MountId, path: &TreePath, remote: &Properties) -> (Etag, Option<S
     }
 }
 
+/// The etag of a collection that clients are to look at again.
+pub(super) fn salted(mount: MountId, raw: &str, salt: u64) -> Etag {
+    hashed(mount, format!("{raw}\n{salt:x}").as_bytes())
+}
+
 /// A strong etag of 32 digits.
 pub(super) fn hashed(mount: MountId, text: &[u8]) -> Etag {
     let digest = Sha256::new_with_prefix(mount.0.to_be_bytes()).chain_update(text).finalize();
@@ -80,7 +89,7 @@ mod tests {
     }
 
     fn node(mount: MountId, path: &TreePath, remote: &Properties) -> (Node, Option<String>) {
-        super::node(mount, path, remote, Traits::of(Vendor::Other))
+        super::node(mount, path, remote, Traits::of(Vendor::Other), 0)
     }
 
     #[track_caller]

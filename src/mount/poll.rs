@@ -114,6 +114,7 @@ impl MountHandle {
             }
         };
         self.answered();
+        self.tell_to_look_again().await;
         let unchanged = {
             let mut live = self.live();
             live.quota = nodes::quota(&found.own);

@@ -103,7 +103,11 @@ impl MountHandle {
         let online = self.state() == crate::domain::MountState::Online;
         let cached = match self.fresh_listing(path).filter(|_| online) {
             Some(cached) => cached,
-            None => self.fetch(via, path).await?,
+            None => {
+                let fetched = self.fetch(via, path).await;
+                self.note_missed(&fetched);
+                fetched?
+            }
         };
         Ok(self.exposed_listing(path, &cached))
     }
@@ -155,13 +159,13 @@ impl MountHandle {
     }
 
     fn cached(&self, path: &TreePath, found: &Listing, asked: Instant) -> Cached {
-        let (own, raw) = nodes::node(self.id(), path, &found.own, self.traits());
-        let traits = self.traits();
+        let (traits, salt) = (self.traits(), self.live().salt);
+        let (own, raw) = nodes::node(self.id(), path, &found.own, traits, salt);
         let mut raws: HashMap<Option<Name>, String> = HashMap::new();
         raws.extend(raw.map(|raw| (None, raw)));
         let mut children: Children = BTreeMap::new();
         for (name, remote) in &found.members {
-            let (mut node, raw) = nodes::node(self.id(), &path.join(name), remote, traits);
+            let (mut node, raw) = nodes::node(self.id(), &path.join(name), remote, traits, salt);
             // Asking for dead properties costs a request per node: whoever asks for one node pays it, a listing does not.
             node.has_properties = false;
             raws.extend(raw.map(|raw| (Some(name.clone()), raw)));
@@ -203,7 +207,8 @@ impl MountHandle {
 
     /// A single answer as a node of ours.
     fn adopt(&self, path: &TreePath, found: &Listing) -> (Node, Option<String>) {
-        let (node, raw) = nodes::node(self.id(), path, &found.own, self.traits());
+        let (traits, salt) = (self.traits(), self.live().salt);
+        let (node, raw) = nodes::node(self.id(), path, &found.own, traits, salt);
         if path.is_root() {
             let mut live = self.live();
             live.quota = nodes::quota(&found.own);

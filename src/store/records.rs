@@ -41,6 +41,8 @@ pub enum Table {
     Profiles = 12,
     /// [`ReceivedShare`] by the receiver's space and the share.
     ReceivedShares = 13,
+    /// What etags of a mount's collections are hashed with, by the mount's id.
+    MountSalts = 14,
 }
 
 /// Something that is kept as one record.

@@ -38,6 +38,7 @@ FOLDERS = 60
 LARGE_BYTES = 300_000_000
 CHUNK_BYTES = 10_000_000
 SEEN_SECONDS = 5
+QUIET_SECONDS = 4
 GIVE_UP_SECONDS = 20
 LOGS_KEPT = 8
 EXCLUDE = '*~\n]*.part\n.sync_*.db*\n._sync_*.db*\n.csync_journal.db*\n.owncloudsync.log*\n.nextcloudsync.log*\n'
@@ -206,17 +207,30 @@ class Scenario:
             self.tree.put(self.local, f'{BOTH}/known {number}-{at}.txt', self.tree.content('known'))
 
     def rounds(self, disturb=None, seconds=None):
+        mounted = self.where_of_bob() != 'sync'
+        if mounted and not seconds:
+            seconds = 2 * SEEN_SECONDS
         for number in range(1, self.options.rounds + 1):
-            etag = self.root_etag() if self.pair.b.running() else None
             self.tree.round(number, (self.local, self.remote), CHANGES)
-            if self.where_of_bob() != 'sync' and etag:
-                waited = self.wait_for_etag(etag)
-                self.measured.setdefault('seen', []).append(waited)
             if disturb:
                 disturb()
+            elif mounted and number % 7 == 1:
+                self.measured.setdefault('seen', []).append(self.time_until_seen(number))
             runs = self.settle(f'round {number}', seconds, conflicts_kept=disturb is None)
-            self.note(f'round {number} of {CHANGES} changes on each side and conflicts ({runs} runs)')
             self.keep_conflicting(number)
+            self.settle(f'after round {number}', seconds)
+            self.note(f'round {number} of {CHANGES} changes on each side and conflicts ({runs} runs)')
+
+    def time_until_seen(self, number):
+        """Seconds until one more change on the other server shows in the etag of Bob's root, when all before it are seen."""
+        etag, since = self.root_etag(), time.monotonic()
+        while time.monotonic() - since < QUIET_SECONDS:
+            now = self.root_etag()
+            if now != etag:
+                etag, since = now, time.monotonic()
+            time.sleep(0.2)
+        self.tree.put(self.remote, f'{BOTH}/seen {number}.txt', self.tree.content('seen'))
+        return self.wait_for_etag(etag)
 
     def second_device(self):
         """Everything down to an empty folder."""
@@ -385,7 +399,7 @@ class Scenario:
         with urllib.request.urlopen(f'{self.pair.b.url}/metrics', context=servers.tls_context(self.certs), timeout=30) as answer:
             text = answer.read().decode()
         counted = re.findall(r'^causeway_requests_total\{([^}]*)\} (\d+)$', text, re.M)
-        return sum(int(number) for labels, number in counted if 'route="uploads"' in labels and 'method="PUT"' in labels and 'status="201"' in labels)
+        return sum(int(number) for labels, number in counted if 'route="user-uploads"' in labels and 'method="PUT"' in labels and 'status="201"' in labels)
 
     def go(self):
         """Returns (passed, failed, text)."""

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use causeway::domain::{Error, Etag, MountState, OfflineCause, Vendor};
+use causeway::wire::Via;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::bad_remote::{BadRemote, Fault};
-use crate::support::mounted::{Mounted, allowed};
+use crate::support::mounted::{Mounted, allowed, at};
 
 /// Longest that a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -151,11 +152,11 @@ async fn a_hung_remote_does_not_hold_up_the_poll_of_another() {
 async fn a_client_that_hangs_up_ends_the_transfer() {
     use futures_util::StreamExt;
     let (remote, mounted) = start(Vendor::OwnCloud).await;
-    let (_, file) = mounted.handle.open(&causeway::wire::Via::default(), &crate::support::mounted::at("sub/b.txt")).await.unwrap();
+    let (_, file) = mounted.handle.open(&Via::default(), &crate::support::mounted::at("sub/b.txt")).await.unwrap();
     remote.set(Fault::Stall).await;
     // The remote announces more than it sends; our reader goes away before the stall would be noticed.
     let length = file.size();
-    if let Ok(mut body) = file.stream(&causeway::wire::Via::default(), 0..length).await {
+    if let Ok(mut body) = file.stream(&Via::default(), 0..length).await {
         body.next().await.unwrap().unwrap();
         drop(body);
     }
@@ -176,7 +177,7 @@ async fn mounts_of_one_link_share_its_poll_and_other_passwords_do_not() {
     polling(&first, async {
         // What each has to know before a change can show.
         for handle in &handles {
-            handle.list(&causeway::wire::Via::default(), &causeway::domain::TreePath::root()).await.unwrap();
+            handle.list(&Via::default(), &causeway::domain::TreePath::root()).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(1500)).await;
         remote.take_seen();
@@ -200,4 +201,41 @@ async fn mounts_of_one_link_share_its_poll_and_other_passwords_do_not() {
         assert!((1..=most).contains(&shared) && (1..=most).contains(&other), "{shared} and {other} questions, {most} at most");
     })
     .await;
+}
+
+/// A client that was refused a folder remembers the folders above as seen: they must look changed when the remote is back.
+async fn check_missed_folders_are_told(vendor: Vendor) {
+    let (remote, mounted) = start(vendor).await;
+    polling(&mounted, async {
+        mounted.names("").await.unwrap();
+        mounted.names("sub").await.unwrap();
+        let (root, children) = mounted.handle.list(&Via::default(), &at("")).await.unwrap();
+        remote.set(Fault::Status(503)).await;
+        mounted.handle.look_again();
+        assert!(matches!(mounted.names("sub").await, Err(Error::Unavailable { .. })));
+        remote.set(Fault::None).await;
+        until("another etag of the root", || etag(&mounted) != root.etag).await;
+        let (again, others) = mounted.handle.list(&Via::default(), &at("")).await.unwrap();
+        assert_ne!(again.etag, root.etag);
+        let (file, folder) = (&others["a.txt"], &others["sub"]);
+        assert_eq!(file.etag, children["a.txt"].etag, "files are what they were");
+        assert_ne!(folder.etag, children["sub"].etag);
+        assert_eq!(mounted.handle.list(&Via::default(), &at("sub")).await.unwrap().0.etag, folder.etag);
+        // Once: what nobody missed stays as it is.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(mounted.handle.list(&Via::default(), &at("")).await.unwrap().0.etag, again.etag);
+        remote.write("sub/b.txt", "what came later");
+        until("a later change", || etag(&mounted) != again.etag).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn folders_that_could_not_be_listed_look_changed_when_a_cloud_is_back() {
+    check_missed_folders_are_told(Vendor::OwnCloud).await;
+}
+
+#[tokio::test]
+async fn folders_that_could_not_be_listed_look_changed_when_a_plain_server_is_back() {
+    check_missed_folders_are_told(Vendor::Other).await;
 }
