@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use causeway::domain::Secret;
 use causeway::service::admin::Command;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -259,5 +260,31 @@ async fn a_mount_in_a_share_takes_chunks_from_its_receiver() {
     assert_eq!(answered(&anna, "PUT", 201).await, 2);
     assert_eq!(std::fs::read(anna.data().join("anna/Photos/big.bin")).unwrap(), content);
     carol("PROPFIND", "s").expect(404).await;
+    Pair { anna, bob }.stop().await;
+}
+
+#[tokio::test]
+async fn d8_a_remote_that_is_full_says_so_and_keeps_nothing() {
+    let anna = TestServer::start().await;
+    let bob = TestServer::with_user("bob").await;
+    let owner = Secret::new(password("anna"));
+    let quota = Some(u64::try_from(40 * MIB).unwrap());
+    anna.execute(Command::UserAdd { name: "anna".to_owned(), admin: false, display_name: None, quota, password: owner }).await;
+    anna.mkcol("anna", "/Photos").await;
+    anna.mkcol("anna", "/own").await;
+    let link = anna.link("anna", "/Photos", "edit").await;
+    bob.execute(Command::RemoteAllowPrivate { host: anna.host() }).await;
+    bob.mount("bob", &link.url).await;
+    send(&bob, "s", &bytes(41 * MIB), 41 * MIB).await;
+    finish(&bob, "s", "/Photos/big.bin").expect(507).await;
+    // Room for the beginning is not room for the whole, whoever takes it meanwhile.
+    anna.put("anna", "/own/f", &"x".repeat(10 * MIB)).await;
+    send(&bob, "t", &bytes(33 * MIB), 33 * MIB).await;
+    finish(&bob, "t", "/Photos/big.bin").expect(507).await;
+    assert_eq!(session(&bob, "PROPFIND", "t").send().await.status, 207);
+    anna.ask_as("anna", "GET", "/Photos/big.bin").expect(404).await;
+    anna.ask_as("anna", "DELETE", "/own/f").expect(204).await;
+    anna.ask("DELETE", "/remote.php/dav/trash-bin/anna/").basic("anna", &password("anna")).send().await;
+    finish(&bob, "t", "/Photos/big.bin").expect(201).await;
     Pair { anna, bob }.stop().await;
 }

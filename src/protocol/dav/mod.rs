@@ -43,8 +43,8 @@ use crate::protocol::dav::request::{Call, Holding, Payload};
 use crate::tree::View;
 use crate::wire::Body;
 
-/// What of a tree a request is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What of a tree a request is about. It cannot be printed: the root of a link's uploads holds its token.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Place<'root> {
     /// Its nodes.
     Files,
