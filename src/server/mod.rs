@@ -14,6 +14,7 @@ mod login;
 mod metrics;
 mod pages;
 mod peer;
+mod prompt;
 mod route;
 mod sendfile;
 mod serve;

@@ -21,7 +21,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use super::http::content_length;
 use crate::content::{FilePart, WINDOW_BYTES, Window};
@@ -47,9 +47,9 @@ struct Ghost {
 
 /// A socket of the kernel, as tokio has it.
 pub(super) trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {
-    /// As [`TcpStream::poll_write_ready`].
+    /// As [`UnixStream::poll_write_ready`].
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
-    /// As [`TcpStream::try_io`] for writing.
+    /// As [`UnixStream::try_io`] for writing.
     fn try_write(&self, write: impl FnOnce() -> io::Result<usize>) -> io::Result<usize>;
 }
 
@@ -180,16 +180,6 @@ impl<S: Socket> AsyncRead for Sending<S> {
     }
 }
 
-impl Socket for TcpStream {
-    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        TcpStream::poll_write_ready(self, context)
-    }
-
-    fn try_write(&self, write: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
-        self.try_io(Interest::WRITABLE, write)
-    }
-}
-
 impl Socket for UnixStream {
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         UnixStream::poll_write_ready(self, context)
@@ -206,9 +196,10 @@ mod tests {
     use std::io::Write as _;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::server::prompt::Prompt;
     use crate::server::stream::Timed;
 
     /// A file without a zero in it, and what it holds.
@@ -223,10 +214,10 @@ mod tests {
         Window { file: Arc::clone(file), at, length }
     }
 
-    async fn pair() -> (TcpStream, Sending<TcpStream>, Ghosts) {
+    async fn pair() -> (TcpStream, Sending<Prompt>, Ghosts) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (sending, ghosts) = Sending::new(listener.accept().await.unwrap().0);
+        let (sending, ghosts) = Sending::new(Prompt::new(listener.accept().await.unwrap().0).0);
         (client, sending, ghosts)
     }
 

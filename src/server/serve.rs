@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +20,7 @@ use super::http::{App, respond};
 use super::listen::{Accepted, Listener};
 use super::metrics::Counting;
 use super::peer::Peer;
+use super::prompt::{Prompt, Waiting};
 use super::sendfile::{Ghosts, Sending, Socket};
 use super::stream::{Protocol, Timed};
 use super::tasks::Tasks;
@@ -30,6 +33,12 @@ pub(super) struct Door {
     tls: Option<TlsAcceptor>,
     tasks: Tasks,
     places: Arc<Semaphore>,
+}
+
+/// Who is at the other end.
+struct Caller {
+    peer: Peer,
+    waiting: Waiting,
 }
 
 /// Pause after an accept that failed: out of file descriptors, it would fail again at once.
@@ -63,12 +72,15 @@ impl Door {
                 let _place = place;
                 let _counted = Counting::start(&door.app.metrics.connections);
                 match accepted {
-                    Accepted::Tcp(stream, _) => match door.tls.clone() {
-                        Some(tls) => door.encrypted(tls, stream, peer).await,
-                        None => door.plain(stream, peer).await,
-                    },
+                    Accepted::Tcp(stream, _) => {
+                        let (stream, waiting) = Prompt::new(stream);
+                        match door.tls.clone() {
+                            Some(tls) => door.encrypted(tls, stream, Caller { peer, waiting }).await,
+                            None => door.plain(stream, Caller { peer, waiting }).await,
+                        }
+                    }
                     // Who may open the file is on this machine: no TLS there.
-                    Accepted::Unix(stream) => door.plain(stream, peer).await,
+                    Accepted::Unix(stream) => door.plain(stream, Caller { peer, waiting: Waiting::default() }).await,
                 }
             });
         }
@@ -87,37 +99,42 @@ impl Door {
         }
     }
 
-    async fn encrypted(self, tls: TlsAcceptor, stream: TcpStream, peer: Peer) {
+    async fn encrypted(self, tls: TlsAcceptor, stream: Prompt, caller: Caller) {
         let handshake = tls.accept_with(stream, |connection| connection.set_buffer_limit(Some(TLS_BUFFER)));
         match timeout(FIRST_BYTES_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => {
                 let protocol = if stream.get_ref().1.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-                self.speak(Timed::new(stream), protocol, peer, None).await;
+                self.speak(Timed::new(stream), protocol, caller, None).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    async fn plain(self, socket: impl Socket, peer: Peer) {
+    async fn plain(self, socket: impl Socket, caller: Caller) {
         let (stream, ghosts) = Sending::new(socket);
         let stop = self.tasks.stopping();
         // A connection that has said nothing yet has nothing to finish.
         match stop.run_until_cancelled(Timed::sniff(stream)).await {
-            Some(Ok((stream, protocol))) => self.speak(stream, protocol, peer, Some(ghosts)).await,
+            Some(Ok((stream, protocol))) => self.speak(stream, protocol, caller, Some(ghosts)).await,
             Some(Err(error)) => tracing::debug!(%error, "a connection said nothing"),
             None => {}
         }
     }
 
-    async fn speak<T>(self, stream: Timed<T>, protocol: Protocol, peer: Peer, ghosts: Option<Ghosts>)
+    async fn speak<T>(self, stream: Timed<T>, protocol: Protocol, caller: Caller, ghosts: Option<Ghosts>)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let app = Arc::clone(&self.app);
         // HTTP/2 cuts bodies into frames of its own, which it copies.
         let ghosts = ghosts.filter(|_| protocol == Protocol::Http1);
-        let service = service_fn(move |request| respond(Arc::clone(&app), peer, ghosts.clone(), request));
+        let service = service_fn(move |request: Request<Incoming>| {
+            if !request.body().is_end_stream() {
+                caller.waiting.for_a_body();
+            }
+            respond(Arc::clone(&app), caller.peer, ghosts.clone(), request)
+        });
         let io = TokioIo::new(stream);
         let ended = match protocol {
             Protocol::Http1 => {

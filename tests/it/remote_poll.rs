@@ -135,7 +135,7 @@ async fn a_hung_remote_does_not_hold_up_the_poll_of_another() {
     first.mounts.insert(record, causeway::domain::Secret::new("pw"));
     let other = first.mounts.get(causeway::domain::MountId(8)).unwrap();
     polling(&first, async {
-        let via = causeway::wire::Via::default();
+        let via = Via::default();
         first.names("").await.unwrap();
         other.list(&via, &causeway::domain::TreePath::root()).await.unwrap();
         dead.set(Fault::BlackHole).await;
@@ -152,7 +152,7 @@ async fn a_hung_remote_does_not_hold_up_the_poll_of_another() {
 async fn a_client_that_hangs_up_ends_the_transfer() {
     use futures_util::StreamExt;
     let (remote, mounted) = start(Vendor::OwnCloud).await;
-    let (_, file) = mounted.handle.open(&Via::default(), &crate::support::mounted::at("sub/b.txt")).await.unwrap();
+    let (_, file) = mounted.handle.open(&Via::default(), &at("sub/b.txt")).await.unwrap();
     remote.set(Fault::Stall).await;
     // The remote announces more than it sends; our reader goes away before the stall would be noticed.
     let length = file.size();
