@@ -11,7 +11,7 @@ use crate::store::{LogEntry, Place};
 /// What the rows do not tell.
 #[derive(Debug, Default)]
 pub struct Moves {
-    /// Nodes that count as changed, of collections with all that is in them.
+    /// Nodes that came to where they are now; of a collection all members count as changed.
     pub whole: HashSet<NodeId>,
     /// Names that are free now and were not, with the collection that they were in.
     pub removed: Vec<(NodeId, Name)>,

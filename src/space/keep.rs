@@ -196,7 +196,8 @@ impl Space {
                 let Some(guard) = self.names.try_name(place.parent, &place.name) else { continue };
                 guards.push(guard);
                 // It may have been restored, and deleted again, since the list was made.
-                let Some(node) = self.store.node(self.id, &place)?.filter(|node| node.etag == seen.etag) else { continue };
+                let same = self.store.trashed(self.id, row.node)?.as_ref() == Some(row);
+                let Some(node) = self.store.node(self.id, &place)?.filter(|node| same && node.etag == seen.etag) else { continue };
                 write.steps.extend(self.step_to_purge(&self.trash_path(node.id)?, node.stamp.inode)?);
                 write.checks.push(Check { place: place.clone(), seen: Some((node.id, node.etag.clone())) });
                 write.changes.push(Change::Remove { place, keep_until: 0 });

@@ -1,6 +1,6 @@
 //! What a home keeps of deleted nodes and old content: for its user alone. Whoever comes by a link is told that nothing is there.
 
-use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, Principal, ReceivedState, Result, SpaceId, TreePath, Write};
+use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, ReceivedState, Result, SpaceId, TreePath, Write};
 use crate::space::{TrashRow, VersionRow};
 use crate::tree::resolve::Target;
 use crate::tree::{Entry, Forest, Source, View};
@@ -28,10 +28,9 @@ impl Forest {
 impl View {
     /// The home, for its user; to all others there is neither a trash nor an old version (attack D11).
     fn demand_user(&self) -> Result<()> {
-        match self.principal {
-            Principal::User(_) if self.base == NodeId::ROOT && self.granted == Permissions::ALL => Ok(()),
-            Principal::User(_) | Principal::Link(_) | Principal::Anonymous => Err(Error::NotFound),
-        }
+        // Whoever sees a whole home through a share sees its files alone.
+        let own = self.is_own() && self.base == NodeId::ROOT && self.granted == Permissions::ALL;
+        if own { Ok(()) } else { Err(Error::NotFound) }
     }
 
     /// The number of the home.

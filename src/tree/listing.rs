@@ -58,6 +58,11 @@ impl Listing {
         range.filter(|(_, node)| self.is_shown(node)).map(|(name, node)| self.member(name, node))
     }
 
+    /// Names of mountpoints at which this principal sees nothing.
+    pub fn hidden_names(&self) -> impl Iterator<Item = &Name> {
+        self.children.iter().filter(|(_, node)| !self.is_shown(node)).map(|(name, _)| name)
+    }
+
     fn is_shown(&self, node: &Node) -> bool {
         self.hidden.is_empty() || node.kind != Kind::Mount || !self.hidden.contains(&MountId(node.id.0))
     }

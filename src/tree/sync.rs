@@ -1,7 +1,8 @@
 //! What changed below a collection of the home since a token (RFC 6578).
 //!
-//! A token is the version of the collection when it was given out: whatever changes below raises it. Mounts are not covered by it, because a
-//! change on a remote is no version of ours: they, and collections above them, are always told as changed.
+//! A token is the version of the collection when it was given out: whatever changes below raises it. What hangs there by a mount or a share is
+//! not covered by it, because what changes in there is no version of this home: it, and collections above it, are always told as changed, and
+//! nobody walks through it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -76,8 +77,10 @@ pub struct Changed {
 pub enum NotTold {
     /// The token is not ours, too old, or from before a restart that was not clean: the client has to begin anew.
     Token,
-    /// Changes cannot be told of this collection: it lies in a mount or a share.
+    /// Changes cannot be told of this collection: it is none, or lies in a mount or a share.
     Unsupported,
+    /// All levels cannot be told: something hangs below that is no part of this home.
+    Endless,
     /// What any request may be refused for.
     Refused(Error),
 }
@@ -94,6 +97,11 @@ impl Changed {
         let Some(since) = self.since.filter(|_| !whole) else { return true };
         let remote = member.access.mount.is_some() || *member.etag != member.node.etag;
         remote || is_newer(&member.node.etag, since) || self.whole.contains(&member.node.id)
+    }
+
+    /// Whether the client knows nothing at all.
+    pub fn is_initial(&self) -> bool {
+        self.since.is_none()
     }
 
     /// Whether the client knows nothing of what is in a collection that is told.
@@ -143,6 +151,9 @@ impl View {
             Target::Home { .. } | Target::Mount(_) | Target::Shared(_) => return Err(NotTold::Unsupported),
             Target::HomeFree { .. } => return Err(Error::NotFound.into()),
         };
+        if level == SyncLevel::Infinite && !self.mounts_under(node.id).is_empty() {
+            return Err(NotTold::Endless);
+        }
         let now = SyncToken::of(moment, &node).ok_or(NotTold::Unsupported)?;
         let Some(token) = token else {
             return Ok(Changed { token: now, removed: Vec::new(), since: None, whole: HashSet::new() });

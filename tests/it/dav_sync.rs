@@ -7,6 +7,7 @@ use causeway::wire::xml::{self, Element};
 
 use crate::support::dav_only::{Answer, Dav};
 use crate::support::server::Pair;
+use crate::support::sharing::{remove, share, users};
 
 /// Path and etag of what a client knows, as hrefs; a collection's ends with a slash.
 type Mirror = BTreeMap<String, String>;
@@ -266,4 +267,26 @@ async fn mounts_are_always_told_and_not_walked() {
     assert!(ask("/", "", "infinite").expect(403).await.text().contains("<d:sync-traversal-supported/>"));
     assert!(ask("/d/m", "", "1").expect(403).await.text().contains("<d:supported-report/>"));
     pair.stop().await;
+}
+
+#[tokio::test]
+async fn shares_are_always_told_and_not_walked() {
+    let server = users(&["anna", "bob"]).await;
+    server.put("bob", "/plain", "x").await;
+    let row = share(&server, "anna", "/Photos", "bob", "edit").await;
+    let ask = |path: &str, token: &str, level: &str| server.ask_as("bob", "REPORT", path).body(request(token, level, ""));
+    let first = ask("/", "", "1").expect(207).await.text();
+    assert!(first.contains("/Photos/</d:href>"), "{first}");
+    let token = |text: &str| text.split("<d:sync-token>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    server.put("anna", "/Photos/new", "x").await;
+    let next = ask("/", &token(&first), "1").expect(207).await.text();
+    assert!(next.contains("/Photos/</d:href>") && !next.contains("/plain</d:href>"), "{next}");
+    // What went inside a share is in the log of another home.
+    assert!(ask("/", "", "infinite").expect(403).await.text().contains("<d:sync-traversal-supported/>"));
+    assert!(ask("/Photos", "", "1").expect(403).await.text().contains("<d:supported-report/>"));
+    remove(&server, row.id).await;
+    let last = ask("/", &token(&next), "1").expect(207).await.text();
+    assert!(last.contains("/Photos</d:href><d:status>HTTP/1.1 404 Not Found</d:status>"), "{last}");
+    ask("/", "", "infinite").expect(207).await;
+    server.stop().await;
 }

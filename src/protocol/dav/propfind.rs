@@ -198,6 +198,10 @@ impl Walk {
             walk.renderer.gone(&[walk.root_href.as_str(), &removed.to_href()].concat());
         }
         walk.nodes = changed.removed.len();
+        // Shares of which nothing is seen any more: no name went, so that the log says nothing of them.
+        for name in listing.hidden_names().filter(|_| !changed.is_initial()) {
+            walk.renderer.gone(&[call.own_href(true).as_str(), &TreePath::from(name.clone()).to_href()].concat());
+        }
         let whole = changed.is_whole(&listing.own.node);
         walk.current = Some(Frame { listing, path: call.path.clone(), href: call.own_href(true), last: None, whole });
         walk.changed = Some(changed);

@@ -32,12 +32,9 @@ async fn sync_collection(call: &Call, body: &Element) -> Result<Response<Body>> 
     let asked = Asked::named(body.dav_child("prop"))?;
     let token = body.dav_child("sync-token").ok_or_else(|| Problem::bad_request("The sync-token is missing"))?.text();
     let token = Some(token.trim()).filter(|token| !token.is_empty());
-    if level == SyncLevel::Infinite && call.view.mounts_below(&call.path).await? {
-        let problem = Problem::forbidden("A walk without end would leave this server");
-        return Err(problem.condition(Condition::SyncTraversalSupported));
-    }
     let changed = call.view.changed(&call.path, token, level).await.map_err(|not_told| match not_told {
         NotTold::Token => Problem::forbidden("This token is not known any more; begin without one").condition(Condition::ValidSyncToken),
+        NotTold::Endless => Problem::forbidden("A walk without end would leave this home").condition(Condition::SyncTraversalSupported),
         NotTold::Unsupported => not_offered(),
         NotTold::Refused(error) => error.into(),
     })?;
