@@ -122,7 +122,7 @@ impl Space {
             if request.length.is_none() {
                 // What is staged already has left the free disk.
                 self.fits_quota(total.saturating_sub(old_size), 0)?;
-                self.fits(pieces.iter().map(|piece| piece.len() as u64).sum())?;
+                self.make_fit(0, pieces.iter().map(|piece| piece.len() as u64).sum()).await?;
             }
             let job = work.begin(std::mem::take(&mut pieces));
             let mut size = 0;

@@ -119,7 +119,8 @@ fn load_one(files: &Files, folder: DiskPath, now: Timestamp) -> Result<Upload> {
 impl Space {
     /// Makes room for an upload. `total` is what its client announces; what cannot fit is refused at once.
     pub async fn begin_upload(&self, id: UploadId, total: Option<u64>) -> Result<()> {
-        self.fits(total.unwrap_or(0))?;
+        let total = total.unwrap_or(0);
+        self.make_fit(total, total).await?;
         self.blocking(move |space| {
             space.files.make_folder(&DiskPath::uploads(space.id))?;
             let folder = DiskPath::upload(space.id, id);
@@ -169,7 +170,8 @@ impl Space {
             return Err(Error::LimitReached("the upload has too many chunks"));
         }
         let old = old.unwrap_or(0);
-        self.fits(length.unwrap_or(0).saturating_sub(old))?;
+        let grown = length.unwrap_or(0).saturating_sub(old);
+        self.make_fit(grown, grown).await?;
         let (staged, size) = self.receive_chunk(length, body, old).await?;
         let open = Arc::clone(&upload.gate).read_owned().await;
         if *open {
@@ -351,8 +353,9 @@ impl Space {
     fn assemble(&self, upload: &Upload, sent: Option<&Checksum>, modified: Option<Timestamp>) -> Result<(Staged, Stat, Checksum)> {
         let sizes = upload.sizes();
         let total: u64 = sizes.iter().map(|(_, size)| *size).sum();
-        if total > self.files.free_bytes()? {
-            return Err(Error::InsufficientStorage);
+        let free = self.files.free_bytes()?;
+        if total > free {
+            self.make_room(total - free)?;
         }
         let (staged, file) = self.files.stage(None)?;
         let hashing = Hashing::for_body(sent);

@@ -288,6 +288,28 @@ async fn d8_uploads_leave_room_for_what_makes_room() {
 }
 
 #[tokio::test]
+async fn d8_what_was_deleted_gives_way_to_an_upload() {
+    let Some(disk) = Disk::mount(128) else { return };
+    let data = disk.folder.path().join("davroot");
+    let server = TestServer::start_with(Clock::System, |config| config.data = data.clone()).await;
+    server.add_user("anna").await;
+    let trashed = || std::fs::read_dir(data.join(".causeway/trash/1")).unwrap().count();
+    let put = |path: &str, megabytes: usize| server.ask_as("anna", "PUT", path).body(vec![b'x'; megabytes << 20]);
+    put("/old", 20).expect(201).await;
+    server.ask_as("anna", "DELETE", "/old").expect(204).await;
+    put("/kept", 40).expect(201).await;
+    assert_eq!(trashed(), 1);
+    // Where it does not help, nothing goes.
+    put("/much", 100).expect(507).await;
+    assert_eq!(trashed(), 1);
+    put("/new", 40).expect(201).await;
+    assert_eq!(trashed(), 0);
+    put("/more", 40).expect(507).await;
+    assert_eq!(server.get("anna", "/kept").await.len(), 40 << 20);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn d8_what_a_full_disk_saw_done_is_not_done_again_over_newer_files() {
     let Some(disk) = Disk::mount(96) else { return };
     let data = disk.folder.path().join("davroot");
