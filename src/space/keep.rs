@@ -1,6 +1,7 @@
 //! What becomes of what is deleted or overwritten: it is moved to the trash or to the versions, in the batch of the change that
 //! replaces it, as far as the administrator's bounds allow; the oldest goes first.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use crate::content::DiskPath;
@@ -23,6 +24,8 @@ pub(super) struct Replaced {
 
 /// Above its bound, what is kept is brought down to this share of it, so that not each write has to look for the oldest.
 const SHRINK_TO_PERCENT: u64 = 90;
+/// How long bytes without a row are left alone at least, in seconds: they may be on their way out or back.
+const STRANGERS_KEPT_S: i64 = 24 * 3600;
 /// Most entries that are purged in one batch.
 const PURGED_MAX: usize = 100;
 
@@ -122,6 +125,29 @@ impl Space {
         if versions > bound {
             self.purge_oldest_versions(versions.saturating_sub(bound / 100 * SHRINK_TO_PERCENT))?;
         }
+        Ok(())
+    }
+
+    /// Removes bytes of trash and versions that no row tells of, once they are too old to be kept: what was deleted or overwritten after the
+    /// backup from which the rows came. On a blocking thread.
+    pub(super) fn purge_strangers(&self) -> Result<()> {
+        let kept = [(DiskPath::trash(self.id), self.options.trash), (DiskPath::versions(self.id), self.options.versions)];
+        let listed = kept.map(|(folder, keep)| (self.files.list(&folder), folder, keep));
+        // After the folders: what came since has its row already.
+        let trash = self.store.trash(self.id)?.into_iter().map(|(row, _)| row.node.0.to_string());
+        let versions = self.store.all_versions(self.id)?.into_iter().map(|row| row.file.into_string());
+        let known: HashSet<String> = trash.chain(versions).collect();
+        for (listing, folder, keep) in listed {
+            for (name, stat) in listing?.unwrap_or_default().entries {
+                // Since when it lies there: a rename sets the change time.
+                let since = stat.stamp.ctime_ns / 1_000_000_000;
+                if !known.contains(name.as_str()) && self.clock.now().saturating_sub(since) >= keep.max_age.max(STRANGERS_KEPT_S) {
+                    tracing::info!(user.id = %self.user, "bytes in trash or versions of which nothing is known are removed");
+                    self.files.rename(&folder.join(&name), &self.files.purge_path())?;
+                }
+            }
+        }
+        self.settler.purge();
         Ok(())
     }
 

@@ -297,6 +297,30 @@ async fn a_disk_that_is_needed_is_taken_back() {
     home.check_kept().await;
 }
 
+#[tokio::test]
+async fn bytes_without_rows_do_not_stay_for_ever() {
+    let keep = Keep { max_age: i64::MAX, max_share: 50 };
+    let home = Home::keeping(keep, Keep { max_age: 30 * 24 * 3600, ..keep });
+    home.put("f", "one").await.unwrap();
+    home.put("f", "two").await.unwrap();
+    home.put("g", "three").await.unwrap();
+    home.delete("g").await.unwrap();
+    for stranger in ["trash/1/12345", "versions/1/abc-1"] {
+        std::fs::write(home.own(stranger), "x").unwrap();
+    }
+    home.spaces.sweep().await;
+    assert_eq!((home.files_in("trash").len(), home.files_in("versions").len()), (2, 2), "they may be on their way");
+    // The disk goes by the machine's clock.
+    home.clock.advance(Clock::System.now() - home.clock.now() + 29 * 24 * 3600);
+    home.spaces.sweep().await;
+    let left: Vec<String> = home.files_in("versions").into_iter().collect();
+    assert_eq!((home.files_in("trash").len(), left), (2, vec!["abc-1".to_owned()]), "as long as others that came then");
+    home.clock.advance(2 * 24 * 3600);
+    home.spaces.sweep().await;
+    assert_eq!((home.files_in("trash").len(), home.files_in("versions").len()), (2, 0));
+    assert_eq!(home.trash().await.len(), 1);
+}
+
 /// Does one write that dies after `stop`; the home before it has a file `f` with a version, a folder `d` and an entry `/gone` in the trash.
 async fn crashed<F: Future<Output = bool>>(stop: Stop, dying: impl FnOnce(Arc<Home>) -> F) -> Home {
     let home = Home::new();
