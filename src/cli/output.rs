@@ -88,12 +88,7 @@ impl Out {
             Outcome::Shares(rows) => self.shares(rows),
             Outcome::ReceivedShares(rows) => self.received_shares(rows),
             Outcome::Group(row) => self.group(row),
-            Outcome::Groups(rows) => {
-                let cells = |row: &GroupRow| {
-                    vec![row.name.clone(), row.display_name.clone(), row.members.len().to_string(), row.subadmins.join(" ")]
-                };
-                self.table(&["NAME", "DISPLAY NAME", "MEMBERS", "SUBADMINS"], rows.iter().map(cells));
-            }
+            Outcome::Groups(rows) => self.groups(rows),
             Outcome::Remotes(rows) => {
                 let cells = |row: &crate::service::admin::RemoteRow| {
                     vec![row.host.clone(), row.fingerprints.join(" "), row.authorities.to_string(), yes(row.allow_private)]
@@ -109,6 +104,12 @@ impl Out {
                 }
             }
         }
+    }
+
+    fn groups(self, rows: &[GroupRow]) {
+        let cells =
+            |row: &GroupRow| vec![row.name.clone(), row.display_name.clone(), row.members.len().to_string(), row.subadmins.join(" ")];
+        self.table(&["NAME", "DISPLAY NAME", "MEMBERS", "SUBADMINS"], rows.iter().map(cells));
     }
 
     fn group(self, row: &GroupRow) {

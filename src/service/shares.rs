@@ -449,7 +449,19 @@ impl UserShares {
     /// # Errors
     /// Where a home cannot be read.
     pub async fn sweep(&self) -> Result<()> {
-        let all = self.forest.shares().all();
+        self.sweep_shares(self.forest.shares().all()).await
+    }
+
+    /// [`UserShares::sweep`] for what concerns one user, before it is listed.
+    ///
+    /// # Errors
+    /// Where a home cannot be read.
+    pub async fn sweep_for(&self, user: &User) -> Result<()> {
+        let received = self.received(user).into_iter().map(|(share, _)| share);
+        self.sweep_shares(self.list(user).into_iter().chain(received).collect()).await
+    }
+
+    async fn sweep_shares(&self, all: Vec<Arc<Share>>) -> Result<()> {
         for space in all.iter().map(|share| share.space).collect::<BTreeSet<_>>() {
             self.forest.bury_shares(space, None).await?;
         }
@@ -464,6 +476,7 @@ impl UserShares {
 
     /// Finishes what a crash cut in two: groups that changed, users who are gone, shares that hang nowhere yet.
     pub(super) async fn finish(&self) -> Result<()> {
+        self.sweep().await?;
         let mut groups = BTreeSet::new();
         let mut over = Vec::new();
         for share in self.forest.shares().all() {

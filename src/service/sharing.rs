@@ -367,6 +367,8 @@ pub fn permissions_word(permissions: Permissions) -> &'static str {
         "drop"
     } else if permissions.contains(Permissions::UPDATE) {
         "edit"
+    } else if permissions.contains(Permissions::CREATE) {
+        "upload"
     } else {
         "read"
     }

@@ -28,6 +28,7 @@ mod ocs_app_passwords;
 mod ocs_groups;
 mod ocs_maintenance;
 mod ocs_share_info;
+mod ocs_shares;
 mod ocs_users;
 mod remote_attacks;
 mod remote_faults;

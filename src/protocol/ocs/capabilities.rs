@@ -3,6 +3,7 @@
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::Value;
 use crate::protocol::ocs::features::{CHUNK_BYTES_ADVISED, CHUNKS_AT_ONCE_ADVISED, FEATURES, POLL_SECONDS_ADVISED};
+use crate::protocol::ocs::sharees::SEARCH_CHARS_MIN;
 use crate::protocol::ocs::status;
 
 /// Version and capabilities.
@@ -17,7 +18,7 @@ pub(super) fn capabilities(call: &Call) -> Value {
         ("extendedSupport", false.into()),
     ]);
     let capabilities = if call.is_known() {
-        Value::map([("core", core(call)), ("checksums", checksums()), ("dav", dav()), ("files", files()), ("files_sharing", sharing())])
+        Value::map([("core", core(call)), ("checksums", checksums()), ("dav", dav()), ("files", files()), ("files_sharing", sharing(call))])
     } else {
         Value::map([("core", core(call))])
     };
@@ -74,7 +75,7 @@ fn files() -> Value {
     Value::Map(entries)
 }
 
-fn sharing() -> Value {
+fn sharing(call: &Call) -> Value {
     let off = || Value::map([("enabled", false.into())]);
     let public = Value::map([
         ("enabled", true.into()),
@@ -92,9 +93,15 @@ fn sharing() -> Value {
         ("can_share", FEATURES.share_api.into()),
         ("public", public),
         ("user", Value::map([("send_mail", false.into()), ("expire_date", off())])),
+        ("group", Value::map([("enabled", FEATURES.group_shares.into()), ("expire_date", off())])),
         ("user_sharing", FEATURES.user_shares.into()),
         ("group_sharing", FEATURES.group_shares.into()),
         ("resharing", FEATURES.resharing.into()),
+        ("auto_accept_share", call.services.options().auto_accept_shares.into()),
+        ("share_with_group_members_only", false.into()),
+        ("share_with_membership_groups_only", false.into()),
+        ("user_enumeration", Value::map([("enabled", true.into()), ("group_members_only", false.into())])),
+        ("search_min_length", SEARCH_CHARS_MIN.into()),
         ("default_permissions", 31_u64.into()),
         ("federation", Value::map([("outgoing", FEATURES.federation.into()), ("incoming", FEATURES.federation.into())])),
     ])

@@ -30,10 +30,10 @@ pub const FEATURES: Features = Features {
     bulk_upload: true,
     trash: true,
     versions: true,
-    share_api: false,
-    user_shares: false,
-    group_shares: false,
-    resharing: false,
+    share_api: true,
+    user_shares: true,
+    group_shares: true,
+    resharing: true,
     federation: false,
 };
 

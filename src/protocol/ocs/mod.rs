@@ -15,6 +15,9 @@ mod groups;
 mod membership;
 mod parameters;
 mod passwords;
+mod share_rows;
+mod sharees;
+mod shares;
 mod status;
 mod user;
 mod users;
@@ -52,6 +55,8 @@ async fn answer(call: &Call) -> Answer {
         ["cloud", "groups", rest @ ..] => groups::answer(call, rest).await,
         ["core", "getapppassword"] => passwords::make(call).await,
         ["core", "apppassword"] => passwords::revoke(call).await,
+        ["apps", "files_sharing", "api", "v1", "shares", rest @ ..] => shares::answer(call, rest).await,
+        ["apps", "files_sharing", "api", "v1", "sharees"] => sharees::sharees(call),
         // Clients ask which applications a web interface would show; there are none.
         ["core", "navigation", "apps"] => call.session().map(|_session| Value::nothing()),
         _ => Err(Problem::unknown()),

@@ -261,7 +261,10 @@ fn named(id: &str) -> Result<(&str, TreePath)> {
 }
 
 /// The first second after a day, UTC.
-pub(super) fn end_of(day: &str) -> Result<Timestamp> {
+///
+/// # Errors
+/// A refusal that says how a day is written.
+pub fn end_of(day: &str) -> Result<Timestamp> {
     let wrong = || Refusal::usage(format!("a day is written YYYY-MM-DD, not `{day}`"));
     let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_error| wrong())?;
     let next = day.checked_add_days(Days::new(1)).ok_or_else(wrong)?;
@@ -269,7 +272,7 @@ pub(super) fn end_of(day: &str) -> Result<Timestamp> {
 }
 
 /// The last day on which something that ends then still works.
-pub(super) fn last_day(end: Timestamp) -> Option<String> {
+pub fn last_day(end: Timestamp) -> Option<String> {
     DateTime::from_timestamp(end.checked_sub(1)?, 0).map(|time| time.format("%Y-%m-%d").to_string())
 }
 

@@ -11,6 +11,7 @@ mod trash;
 use serde::{Deserialize, Serialize};
 
 pub use account::AccountCommand;
+pub use execute::{end_of, last_day};
 pub use groups::{GroupCommand, GroupRow};
 pub use rows::{AppPasswordRow, CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
 pub use shares::{ReceivedRow, ShareCommand, ShareRow, ShareTerms};

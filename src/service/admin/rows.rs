@@ -45,7 +45,7 @@ pub struct LinkRow {
     pub user: String,
     /// Where the node stands now; none where it is gone.
     pub path: Option<String>,
-    /// `read`, `edit` or `drop`.
+    /// `read`, `edit`, `drop`, or `upload` where new files may be added but none changed.
     pub permissions: String,
     /// Whether it has a password.
     pub password: bool,

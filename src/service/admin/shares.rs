@@ -143,7 +143,7 @@ impl Services {
             }
             ShareCommand::List { user } => {
                 let user = self.accounts().require(&user)?;
-                self.shares().sweep().await?;
+                self.shares().sweep_for(&user).await?;
                 let mut rows = Vec::new();
                 for share in self.shares().list(&user) {
                     rows.push(self.share_row(&share).await?);
@@ -152,7 +152,7 @@ impl Services {
             }
             ShareCommand::Received { user } => {
                 let user = self.accounts().require(&user)?;
-                self.shares().sweep().await?;
+                self.shares().sweep_for(&user).await?;
                 let mut rows = Vec::new();
                 for received in self.shares().received(&user) {
                     rows.push(self.received_row(&received).await?);

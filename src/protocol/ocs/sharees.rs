@@ -1,0 +1,69 @@
+//! `sharees`: with whom something can be shared, as clients ask while a name is typed.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::domain::User;
+use crate::protocol::ocs::call::Call;
+use crate::protocol::ocs::envelope::{Answer, Problem, Value};
+use crate::protocol::ocs::share_rows::{GROUP, USER};
+
+/// Shortest text that is searched for, in characters: what clients are told, so that they do not ask for less.
+pub(super) const SEARCH_CHARS_MIN: u32 = 2;
+/// Most of one kind in one answer.
+const PER_PAGE_MAX: usize = 200;
+
+/// Somebody who was found.
+struct Found {
+    share_type: u8,
+    name: String,
+    shown: String,
+    /// Name or shown name are what was searched for.
+    exact: bool,
+}
+
+impl Found {
+    fn value(self) -> Value {
+        let value = Value::map([("shareType", u32::from(self.share_type).into()), ("shareWith", self.name.clone().into())]);
+        Value::map([("label", self.shown.into()), ("value", value), ("shareWithDisplayNameUnique", self.name.into())])
+    }
+}
+
+/// Users and groups whose names hold what was searched for. A name that is known whole is found however short it is.
+pub(super) fn sharees(call: &Call) -> Answer {
+    let me = &call.session()?.user;
+    if call.method != Method::GET {
+        return Err(Problem::not_allowed());
+    }
+    let search = call.parameters.get("search").unwrap_or_default().trim().to_lowercase();
+    let number = |name: &str, least: usize, most: usize, default: usize| {
+        call.parameters.get(name).and_then(|text| text.parse().ok()).unwrap_or(default).clamp(least, most)
+    };
+    let (page, per_page) = (number("page", 1, usize::MAX, 1), number("perPage", 1, PER_PAGE_MAX, PER_PAGE_MAX));
+    let types: Vec<&str> = call.parameters.all("shareType").collect();
+    let wanted = |share_type: u8| types.is_empty() || types.contains(&share_type.to_string().as_str());
+    let matched = |share_type: u8, name: &str, shown: &str| {
+        let (lower, lower_shown) = (name.to_lowercase(), shown.to_lowercase());
+        let exact = lower == search || lower_shown == search;
+        let long = search.chars().count() >= usize::try_from(SEARCH_CHARS_MIN).unwrap_or_default();
+        let found = exact || (long && (lower.contains(&search) || lower_shown.contains(&search)));
+        found.then(|| Found { share_type, name: name.to_owned(), shown: shown.to_owned(), exact })
+    };
+    let accounts = call.services.accounts().list();
+    let enabled = |user: &&Arc<User>| call.services.accounts().is_enabled(&user.name);
+    let others = accounts.iter().filter(enabled).filter(|user| wanted(USER) && user.name != me.name);
+    let users = others.filter_map(|user| matched(USER, user.name.as_str(), &user.display_name));
+    let groups = call.services.groups().list();
+    let groups = groups.iter().filter(|_| wanted(GROUP)).filter_map(|group| matched(GROUP, group.name.as_str(), &group.display_name));
+    let paged = |found: &mut dyn Iterator<Item = Found>| {
+        let found = found.skip((page - 1).saturating_mul(per_page)).take(per_page);
+        let (exact, others): (Vec<Found>, Vec<Found>) = found.partition(|found| found.exact);
+        (Value::list(exact.into_iter().map(Found::value)), Value::list(others.into_iter().map(Found::value)))
+    };
+    let (exact_users, users) = paged(&mut users.into_iter());
+    let (exact_groups, groups) = paged(&mut groups.into_iter());
+    let none = Value::nothing;
+    let exact = Value::map([("users", exact_users), ("groups", exact_groups), ("remotes", none()), ("emails", none())]);
+    Ok(Value::map([("exact", exact), ("users", users), ("groups", groups), ("remotes", none()), ("emails", none())]))
+}
