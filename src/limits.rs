@@ -120,8 +120,8 @@ pub const USER_RECEIVED_MAX: usize = 1_000;
 pub const SHARE_HOPS_MAX: usize = 16;
 /// Deepest nesting of shares that hang in shared folders, as one user sees them.
 pub const SHARE_DEPTH_MAX: usize = 3;
-/// Most shares that one request looks into.
-pub const SHARE_VISITS_MAX: usize = 10_000;
+/// Most shares that are looked into at once inside one share.
+pub const SHARE_VISITS_MAX: usize = 1_000;
 /// Longest note to the receivers of a share, in bytes.
 pub const SHARE_NOTE_BYTES_MAX: usize = 1_000;
 /// Largest form that a page sends, in bytes.

@@ -2,7 +2,6 @@
 //! home (DESIGN 3).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -11,15 +10,15 @@ use crate::mount::MountHandle;
 use crate::space::Mountpoint;
 use crate::tree::{Access, Entry, View};
 
-/// The mounts of a home with their root etags, all read before anything that is answered with them.
+/// The mounts below a collection with their root etags, all read before anything that is answered with them.
 pub(super) struct Roots {
-    points: Arc<Vec<Mountpoint>>,
+    points: Vec<Mountpoint>,
     /// In the order of `points`: the root etag, and of a share what it grants; none where it does not count.
     marks: Vec<Option<String>>,
 }
 
 impl Roots {
-    /// The composed etag of each of `nodes` that has mounts below; nothing where the home has no mounts.
+    /// The composed etag of each of `nodes` that has mounts below; nothing where there are no mounts.
     pub(super) fn composed<'nodes>(&self, nodes: impl Iterator<Item = &'nodes Node>) -> HashMap<NodeId, Etag> {
         if self.points.is_empty() {
             return HashMap::new();
@@ -53,8 +52,9 @@ impl Roots {
 impl View {
     /// What counts in composed etags, as it is now. For a listing it is taken before the members are read: a collection's etag must not be
     /// newer than what is listed in it (DESIGN 1.9).
-    pub(super) async fn roots(&self) -> Roots {
-        let points = self.space.mountpoints();
+    pub(super) async fn roots(&self, collection: NodeId) -> Roots {
+        let all = self.space.mountpoints();
+        let points: Vec<Mountpoint> = all.iter().filter(|point| point.ancestors.contains(&collection)).cloned().collect();
         let mut marks = Vec::with_capacity(points.len());
         for point in points.iter() {
             marks.push(self.mark(point).await);
@@ -75,7 +75,7 @@ impl View {
 
     /// The node with its etag composed, if mounts hang below it.
     pub(super) async fn with_composed_etag(&self, node: Node) -> Node {
-        if node.is_collection() { self.roots().await.above(node) } else { node }
+        if node.is_collection() { self.roots(node.id).await.above(node) } else { node }
     }
 
     /// What stands at a mountpoint: the remote root, or the bare row where the mount's record is not there. None where this principal sees

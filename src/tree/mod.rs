@@ -161,7 +161,7 @@ pub struct View {
     linked: Arc<HashSet<NodeId>>,
     /// Set where it shows what another user shared.
     within: Option<shared::Within>,
-    /// How many shares were entered for this request.
+    /// How many shares were entered inside the one that this view shows.
     visits: Arc<AtomicUsize>,
 }
 

@@ -55,8 +55,8 @@ impl View {
         self.demand(self.granted, Permissions::READ)?;
         match self.resolve(path).await? {
             Target::HomeFree { .. } => Err(Error::NotFound),
-            Target::Home { at, .. } => {
-                let roots = self.roots().await;
+            Target::Home { at, node } => {
+                let roots = self.roots(node.id).await;
                 let (node, children) = self.space.list(&at).await?;
                 let own = self.home_entry_with(&roots, node);
                 let (mut mounted, mut hidden) = (HashMap::new(), HashSet::new());
@@ -67,7 +67,7 @@ impl View {
                         None => drop(hidden.insert(mount)),
                     }
                 }
-                let composed = self.roots().await.composed(children.values());
+                let composed = roots.composed(children.values());
                 Ok(Listing { own, children, access: self.home_access(), mounted, composed, hidden })
             }
             Target::Mount(target) => {

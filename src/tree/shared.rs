@@ -50,7 +50,9 @@ impl View {
 
     /// The view of what hangs at a share's mountpoint.
     pub(super) async fn enter(&self, mount: MountId) -> Result<View> {
-        if self.visits.fetch_add(1, Ordering::Relaxed) >= SHARE_VISITS_MAX {
+        // Many shares in shared folders that hold many shares: what is not looked into is shown as it was.
+        let visits = if self.within.is_some() { Arc::clone(&self.visits) } else { Arc::default() };
+        if visits.fetch_add(1, Ordering::Relaxed) >= SHARE_VISITS_MAX {
             return Err(away());
         }
         let shares = self.forest.shares().mounted(mount);
@@ -82,7 +84,7 @@ impl View {
             via: self.via.clone(),
             linked: Arc::default(),
             within: Some(Within { mount, trail }),
-            visits: Arc::clone(&self.visits),
+            visits,
         })
     }
 

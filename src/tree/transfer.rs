@@ -163,8 +163,11 @@ impl View {
         if free { Ok(()) } else { self.forest.bury_shares(self.space.id(), None).await }
     }
 
-    /// Whether mounts hang at or below a path, in the home that really holds it.
-    async fn holds_mounts(&self, path: &TreePath) -> Result<bool> {
+    /// Whether anything hangs below a path, in the home that really holds it: mounts, or what others shared.
+    ///
+    /// # Errors
+    /// As [`View::stat`].
+    pub async fn holds_mounts(&self, path: &TreePath) -> Result<bool> {
         match self.resolve(path).await? {
             Target::Home { node, .. } => Ok(!self.mounts_under(node.id).is_empty()),
             Target::HomeFree { .. } | Target::Mount(_) => Ok(false),

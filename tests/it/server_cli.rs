@@ -22,7 +22,7 @@ impl Cli {
         self.folder.path().join("davroot")
     }
 
-    fn command(&self, line: &[&str]) -> Command {
+    pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(line)
@@ -83,6 +83,12 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Ends it by SIGKILL, in the middle of whatever it does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends it by SIGTERM; what it logged.
     pub(crate) fn stop(mut self) -> String {
         let id = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();

@@ -545,3 +545,30 @@ async fn uploads_in_chunks_end_in_a_share() {
     assert_eq!(names(&server, "anna", "/Photos").await, ["a.txt", "big.bin", "sub"]);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn reports_of_changes_tell_of_shares() {
+    let server = users(&["anna", "bob", "carol"]).await;
+    let row = share(&server, "anna", "/Photos", "bob", "17").await;
+    share(&server, "bob", "/Photos", "carol", "read").await;
+    let report = async |level: &str, token: &str, status: u16| {
+        let body = format!(
+            "<d:sync-collection xmlns:d=\"DAV:\"><d:sync-token>{token}</d:sync-token><d:sync-level>{level}</d:sync-level>\
+             <d:prop><d:getetag/></d:prop></d:sync-collection>"
+        );
+        server.ask_as("carol", "REPORT", "/").header("depth", "0").body(body).expect(status).await.text()
+    };
+    let token = |text: &str| text.rsplit_once("<d:sync-token>").unwrap().1.split('<').next().unwrap().to_owned();
+    let first = report("1", "", 207).await;
+    assert!(first.contains("/Photos/<"), "{first}");
+    let since = token(&first);
+    server.put("anna", "/Photos/a.txt", "changed").await;
+    assert!(report("1", &since, 207).await.contains("/Photos/<"), "what is shared is always told");
+    // What was deleted in a share is no change of the receiver's home.
+    assert!(report("infinite", "", 403).await.contains("sync-traversal-supported"));
+    allow(&server, row.id, "read").await;
+    let gone = report("1", &since, 207).await;
+    let told = gone.split("<d:response>").find(|part| part.contains("/Photos<") || part.contains("/Photos/<")).unwrap();
+    assert!(told.contains("404"), "{gone}");
+    server.stop().await;
+}

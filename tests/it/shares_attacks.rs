@@ -3,8 +3,9 @@
 use causeway::service::Reason;
 use causeway::service::admin::{Command, GroupCommand, ShareCommand, ShareTerms};
 
+use crate::server_cli::Cli;
 use crate::support::federation::{names, property, transfer};
-use crate::support::server::password;
+use crate::support::server::{TestServer, password};
 use crate::support::sharing::{allow, create, group, group_of, received, remove, share, shared, users};
 
 #[tokio::test]
@@ -70,6 +71,10 @@ async fn f7_a_mountpoint_in_a_shared_folder_gives_away_only_what_may_be_shared_o
     assert_eq!(names(&server, "carol", "/Box").await, ["Photos", "own.txt"]);
     assert_eq!(server.get("carol", "/Box/Photos/a.txt").await, "from anna");
     assert_eq!(property(&server, "carol", "/Box/Photos", "oc:owner-id").await, "anna");
+    server.ask("GET", "/public.php/webdav/Photos/a.txt").basic(token, "").expect(200).await;
+    for method in ["PUT", "DELETE"] {
+        server.ask(method, "/public.php/webdav/Photos/a.txt").basic(token, "").body("x").expect(403).await;
+    }
     server.ask_as("carol", "PUT", "/Box/Photos/a.txt").body("x").expect(403).await;
     server.ask_as("carol", "DELETE", "/Box/Photos").expect(403).await;
     transfer(&server, "carol", "MOVE", "/Box/Photos", "/Mine").expect(403).await;
@@ -241,4 +246,95 @@ async fn who_leaves_a_group_keeps_nothing_of_it() {
     server.execute(Command::UserRemove { name: "carol".to_owned(), purge: true }).await;
     assert_eq!(names(&server, "anna", "/Photos").await, ["a.txt", "b.txt", "sub"]);
     server.stop().await;
+}
+
+/// What a user's list says must be what the user's tree shows.
+async fn agree(server: &TestServer, user: &str) {
+    let mut listed: Vec<String> =
+        received(server, user).await.into_iter().filter_map(|row| row.path).map(|path| path.trim_start_matches('/').to_owned()).collect();
+    listed.sort();
+    let shown: Vec<String> = names(server, user, "/").await.into_iter().filter(|name| name.starts_with("S")).collect();
+    assert_eq!(shown.iter().map(|name| name.replace("%20", " ")).collect::<Vec<_>>(), listed, "{user}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn lists_and_trees_agree_whatever_happens_at_once() {
+    let server = users(&["anna", "bob", "carol"]).await;
+    for number in 0..6 {
+        server.mkcol("anna", &format!("/S{number}")).await;
+    }
+    group_of(&server, "team", &["bob"]).await;
+    let member = |user: &str, comes: bool| {
+        let (name, user) = ("team".to_owned(), user.to_owned());
+        Command::Group(if comes { GroupCommand::AddMember { name, user } } else { GroupCommand::RemoveMember { name, user } })
+    };
+    let services = &server.running().services;
+    let coming = async {
+        for round in 0..8 {
+            services.execute(member("carol", round % 2 == 0)).await.unwrap();
+        }
+    };
+    let sharing = async |with: &str| {
+        for number in 0..6 {
+            let made = share(&server, "anna", &format!("/S{number}"), with, "31").await;
+            if number % 3 == 0 {
+                remove(&server, made.id).await;
+            }
+        }
+    };
+    let leaving = async |user: &str| {
+        for number in 0..6 {
+            let status = server.ask_as(user, "DELETE", &format!("/S{number}")).send().await.status;
+            assert!(matches!(status, 204 | 404), "{status}");
+            server.ask_as(user, "PUT", &format!("/S{number}/x.txt")).body("x").send().await;
+        }
+    };
+    let deleting = async {
+        server.ask_as("anna", "DELETE", "/S1").expect(204).await;
+        server.ask_as("anna", "DELETE", "/S2").expect(204).await;
+    };
+    tokio::join!(coming, sharing("group:team"), leaving("bob"), leaving("carol"), async {
+        sharing("bob").await;
+        deleting.await;
+    });
+    for user in ["bob", "carol"] {
+        agree(&server, user).await;
+    }
+    let server = server.restart().await;
+    for user in ["bob", "carol"] {
+        agree(&server, user).await;
+    }
+    server.stop().await;
+}
+
+#[test]
+fn acknowledged_shares_survive_a_kill() {
+    let cli = Cli::new();
+    for user in ["anna", "bob", "carol"] {
+        cli.ok(&["user", "add", user, "--password-stdin"], "a password\n");
+    }
+    cli.ok(&["group", "add", "team"], "");
+    cli.ok(&["group", "add-member", "team", "bob"], "");
+    let mut expected: Vec<String> = Vec::new();
+    for round in 0..3 {
+        for number in 0..4 {
+            std::fs::create_dir_all(cli.data().join(format!("anna/S{round}{number}"))).unwrap();
+        }
+        let serving = cli.serve(&[]);
+        for number in 0..3 {
+            let with = if number % 2 == 0 { "bob" } else { "group:team" };
+            cli.ok(&["share", "create", "anna", &format!("/S{round}{number}"), with], "");
+            expected.push(format!("/S{round}{number}"));
+        }
+        // One that nobody waits for.
+        let mut unanswered = cli.command(&["share", "create", "anna", &format!("/S{round}3"), "group:team"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(7 * round));
+        serving.kill();
+        unanswered.wait().unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&cli.ok(&["share", "received", "bob", "--json"], "")).unwrap();
+        for path in &expected {
+            assert!(rows.iter().any(|row| row["path"] == path.as_str() && row["state"] == "accepted"), "{path}: {rows:?}");
+        }
+        assert!(rows.iter().all(|row| row["path"].is_string()), "what is accepted hangs somewhere: {rows:?}");
+    }
 }
