@@ -101,7 +101,7 @@ impl Services {
         let space_options = SpaceOptions { durability: options.durability, trash, versions, ..SpaceOptions::default() };
         let spaces = open_spaces(&store, &options.data, &clock, space_options).await?;
         let (remotes, mounts) = super::mounts::open_mounts(&store, &vault, &clock, &options).map_err(other)?;
-        let fingerprint = store.epoch().to_string();
+        let fingerprint = format!("{:016x}", store.fingerprint());
         let shares = Shares::open(store.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let forest = Forest::new(spaces.clone(), mounts.clone(), shares, store.instance_id().to_owned(), fingerprint);
         let throttle = Arc::new(Throttle::new(clock.clone()));

@@ -119,6 +119,8 @@ pub(super) const META_FORMAT: &[u8] = b"format";
 pub(super) const META_INSTANCE: &[u8] = b"instance";
 pub(super) const META_EPOCH: &[u8] = b"epoch";
 pub(super) const META_IDS: &[u8] = b"ids";
+/// Random; another after each restore.
+pub(super) const META_FINGERPRINT: &[u8] = b"fingerprint";
 pub(super) const META_CLEAN: &[u8] = b"clean";
 /// The generation of the journal that sled has not yet flushed.
 pub(super) const META_JOURNAL: &[u8] = b"journal";

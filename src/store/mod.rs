@@ -95,6 +95,7 @@ struct Inner {
     trees: Trees,
     committer: Committer,
     instance_id: String,
+    fingerprint: u64,
     epoch: u32,
     next_id: AtomicU64,
     ids_reserved: Mutex<u64>,
@@ -111,6 +112,12 @@ impl Store {
     /// `oc` and ten letters or digits, made once: what other servers and `oc:id` know this server by.
     pub fn instance_id(&self) -> &str {
         &self.inner.instance_id
+    }
+
+    /// Changes when rows were restored from a backup or rebuilt, and then alone: clients that see another one keep their own files, and bring back
+    /// what others deleted.
+    pub fn fingerprint(&self) -> u64 {
+        self.inner.fingerprint
     }
 
     /// The first half of every etag; rises at each unclean start and each restore.

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use crate::domain::{Clock, Timestamp};
 use crate::store::committer::{Committer, Setup};
 use crate::store::journal::{self, Journal};
-use crate::store::keys::{self, META_CLEAN, META_EPOCH, META_FORMAT, META_IDS, META_INSTANCE, META_JOURNAL, Tree, Trees};
+use crate::store::keys::{self, META_CLEAN, META_EPOCH, META_FINGERPRINT, META_FORMAT, META_IDS, META_INSTANCE, META_JOURNAL, Tree, Trees};
 use crate::store::{Error, Inner, Result, Store, export};
 
 /// What an answered write survives.
@@ -82,7 +82,7 @@ impl Store {
             }
             other => other?,
         };
-        let Opened { trees, instance_id, epoch, next_id, generation } = opened;
+        let Opened { trees, instance_id, fingerprint, epoch, next_id, generation } = opened;
         let sync = options.durability == Durability::PowerCut;
         let database = sync.then(|| File::open(rows.join("db"))).transpose()?;
         let journal = Journal::open(&log, generation, sync)?;
@@ -94,6 +94,7 @@ impl Store {
             trees,
             committer,
             instance_id,
+            fingerprint,
             epoch,
             next_id: AtomicU64::new(next_id),
             ids_reserved: Mutex::new(next_id),
@@ -108,6 +109,7 @@ impl Store {
 struct Opened {
     trees: Trees,
     instance_id: String,
+    fingerprint: u64,
     epoch: u32,
     next_id: u64,
     /// Of the journal from now on.
@@ -160,18 +162,23 @@ fn begin(trees: Trees, log: &Path, database: Option<&File>) -> Result<Opened> {
         Some(value) => String::from_utf8_lossy(&value).into_owned(),
         None => new_instance_id()?,
     };
+    let fingerprint = match number(META_FINGERPRINT)? {
+        Some(fingerprint) => fingerprint,
+        None => journal::new_generation()?,
+    };
     let clean = trees.get(Tree::Meta, META_CLEAN)?.is_some();
     let epoch = number(META_EPOCH)?.unwrap_or(0) + u64::from(!clean);
     let next_id = number(META_IDS)?.unwrap_or(FIRST_ID);
     meta.insert(META_FORMAT, &u64::from(STORE_FORMAT).to_be_bytes())?;
     meta.insert(META_INSTANCE, instance_id.as_bytes())?;
+    meta.insert(META_FINGERPRINT, &fingerprint.to_be_bytes())?;
     meta.insert(META_EPOCH, &epoch.to_be_bytes())?;
     meta.insert(META_IDS, &next_id.to_be_bytes())?;
     meta.remove(META_CLEAN)?;
     let generation = journal::new_generation()?;
     trees.checkpoint(generation, database)?;
     let epoch = u32::try_from(epoch).map_err(|_error| Error::Corrupt("the epoch is too large".to_owned()))?;
-    Ok(Opened { instance_id, epoch, next_id, generation, trees })
+    Ok(Opened { instance_id, fingerprint, epoch, next_id, generation, trees })
 }
 
 fn new_instance_id() -> Result<String> {
@@ -236,6 +243,8 @@ pub(super) fn import(rows: &Path, file: &Path, options: &Options) -> Result<()> 
     raised(META_EPOCH, 1)?;
     raised(META_IDS, RESTORE_ID_JUMP)?;
     meta.remove(META_CLEAN)?;
+    // The next opening makes another: by it clients learn that what they have may be newer.
+    meta.remove(META_FINGERPRINT)?;
     // A journal that lies there belongs to other rows.
     meta.remove(META_JOURNAL)?;
     trees.db.flush()?;

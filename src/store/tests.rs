@@ -40,7 +40,7 @@ async fn a_batch_whose_condition_fails_changes_nothing() {
 fn ids_and_epochs_rise_over_unclean_stops() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let (epoch, id) = (store.epoch(), store.next_id().unwrap());
+    let (epoch, id, fingerprint) = (store.epoch(), store.next_id().unwrap(), store.fingerprint());
     drop(store);
     let store = open(directory.path());
     assert_eq!((store.epoch(), store.next_id().unwrap()), (epoch, id + 1));
@@ -54,6 +54,7 @@ fn ids_and_epochs_rise_over_unclean_stops() {
     drop((meta, rows));
     let store = open(directory.path());
     assert_eq!((store.epoch(), store.next_id().unwrap()), (epoch + 1, id + ID_BLOCK));
+    assert_eq!(store.fingerprint(), fingerprint, "nothing was restored");
 }
 
 #[test]
@@ -123,11 +124,13 @@ fn an_export_makes_the_same_store_with_higher_marks() {
     store.commit_blocking(Batch::new().put(&trust("a"))).unwrap();
     let (instance, epoch, id) = (store.instance_id().to_owned(), store.epoch(), store.next_id().unwrap());
     store.export(&file).unwrap();
+    let fingerprint = store.fingerprint();
     let two = directory.path().join("two");
     Store::import(&two, &file, &Options::default()).unwrap();
     assert!(matches!(Store::import(&two, &file, &Options::default()), Err(Error::InUse)));
     let store = open(&two);
     assert_eq!(store.instance_id(), instance);
+    assert_ne!(store.fingerprint(), fingerprint, "clients learn of the restore by it");
     assert!(store.epoch() > epoch && store.next_id().unwrap() > id + ID_BLOCK);
     assert_eq!(store.list::<RemoteTrust>().unwrap(), [trust("a")]);
     let text = std::fs::read_to_string(&file).unwrap();

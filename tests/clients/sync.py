@@ -32,7 +32,7 @@ from synctree import BOTH, LOST, Local, Remote, Tree, compare
 CLIENTS = ('owncloudcmd', 'nextcloudcmd')
 SYNC_SECONDS = 300
 SETTLE_RUNS = 4
-CRASH_SETTLE_SECONDS = 120
+CRASH_SETTLE_SECONDS = 40
 CHANGES = 10
 FOLDERS = 60
 LARGE_BYTES = 300_000_000
@@ -42,7 +42,6 @@ QUIET_SECONDS = 4
 # A listing in a mount may be so old; a client that has seen an old one takes its own changes for the only ones.
 STALE_SECONDS = 2.5
 GIVE_UP_SECONDS = 20
-LOGS_KEPT = 8
 EXCLUDE = '*~\n]*.part\n.sync_*.db*\n._sync_*.db*\n.csync_journal.db*\n.owncloudsync.log*\n.nextcloudsync.log*\n'
 
 
@@ -81,7 +80,6 @@ class Client:
 
     def start(self):
         self.runs += 1
-        (self.folder / f'run {self.runs - LOGS_KEPT}.log').unlink(missing_ok=True)
         self.out = open(self.log, 'wb')
         return subprocess.Popen(self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=self.out, stderr=subprocess.STDOUT)
 
@@ -96,6 +94,10 @@ class Client:
             raise Failed(f'{self.program} did not end within {SYNC_SECONDS} s\n{self.tail()}') from None
         finally:
             self.out.close()
+
+    def drop_logs(self):
+        for log in self.folder.glob('run *.log'):
+            log.unlink()
 
     def text(self):
         return self.log.read_text(errors='replace')
@@ -174,12 +176,15 @@ class Scenario:
         """Runs the client until both sides are as they must be. Copies of conflicts are made by one run, so they are looked for at the end."""
         deadline, faults, codes = time.monotonic() + (seconds or 0), ['never ran'], []
         while faults and (len(codes) < SETTLE_RUNS or (seconds and time.monotonic() < deadline)):
+            if len(codes) >= SETTLE_RUNS:
+                time.sleep(1)
             codes.append(self.client.run())
             faults = self.judge(conflicts_kept)
         if faults:
             shown = '\n'.join(f'    {fault}' for fault in faults[:15])
             raise Failed(f'{what}: {len(faults)} faults after {len(codes)} runs (last exit codes {codes[-5:]})\n{shown}\n    changes: {self.tree.log}\n{self.client.tail()}')
         self.local.drop_copies()
+        self.client.drop_logs()
         self.tree.losers = {}
         return len(codes)
 

@@ -315,7 +315,7 @@ async fn many_files_come_in_one_request() {
         part("X-File-MD5: 00000000000000000000000000000000\r\nX-File-Path: /sync1/old.txt\r\n", "wrong"),
         part("X-File-Path: /missing/x\r\n", "no parent"),
         part("X-File-Path: /sync1/old.txt\r\nIf-Match: \"stale\"\r\n", "blind"),
-        part("X-File-Path: /sync1/gone.txt\r\nIf-Match: \"stale\"\r\n", "blind"),
+        part("X-File-Path: /sync1/gone.txt\r\nIf-Match: \"stale\"\r\n", "outlives"),
         part(&format!("X-File-Path: /sync1/seen.txt\r\nIf-Match: {seen}\r\n"), "edited"),
         part("X-File-Path: /sync1/../../up\r\n", "outside"),
         part(&format!("OC-Checksum: SHA1:{}\r\nX-File-Path: /sync1/größe & co.txt\r\n", sha1("")), ""),
@@ -336,10 +336,11 @@ async fn many_files_come_in_one_request() {
     fine("/sync1/größe & co.txt");
     fine("/sync1/big");
     fine("/sync1/seen.txt");
+    fine("/sync1/gone.txt");
     assert_eq!(server.get("anna", "/sync1/seen.txt").await, "edited");
     assert_eq!(told["/sync1/t1.txt"]["X-OC-MTime"], "accepted");
     assert_eq!(told["/sync1/t1.txt"]["OC-FileID"], told["/sync1/t1.txt"]["fileid"]);
-    for path in ["/sync1/old.txt", "/sync1/gone.txt", "/missing/x", "/sync1/../../up"] {
+    for path in ["/sync1/old.txt", "/missing/x", "/sync1/../../up"] {
         assert_eq!(told[path]["error"], true, "{told}");
         assert!(!told[path]["message"].as_str().unwrap().is_empty());
     }
@@ -378,4 +379,18 @@ async fn an_account_made_again_finds_no_old_upload() {
     finish(&server, "s", "/f").expect(201).await;
     assert_eq!(server.get("anna", "/f").await, "y");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_in_bulk_makes_its_client_look_again() {
+    let server = TestServer::with_user("anna").await;
+    server.mkcol("anna", "/d").await;
+    server.put("anna", "/d/f", "by another").await;
+    let etag = async || server.ask_as("anna", "HEAD", "/d/").expect(200).await.header("etag").unwrap().to_owned();
+    let before = etag().await;
+    let body = [part("X-File-Path: /d/f\r\nIf-Match: \"stale\"\r\n", "blind"), format!("--{BOUNDARY}--\r\n")].concat();
+    let told: serde_json::Value = serde_json::from_slice(&bulk(&server, &body).expect(200).await.body).unwrap();
+    assert_eq!(told["/d/f"]["error"], true, "{told}");
+    assert_eq!(server.get("anna", "/d/f").await, "by another");
+    assert_ne!(etag().await, before);
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::demand_size;
 use super::multipart::{Head, Parts, boundary};
-use crate::domain::{Checksum, Error, Etag, Expect, PutRequest, Timestamp, TreePath, Write};
+use crate::domain::{Checksum, Error, Etag, Expect, PropertyChange, PutRequest, Timestamp, TreePath, Write};
 use crate::limits::BULK_PARTS_MAX;
 use crate::protocol::dav::problem::{Problem, Result};
 use crate::protocol::dav::request::{Call, Payload, full};
@@ -77,16 +77,31 @@ async fn take(call: &Call, parts: &Parts, head: &Head, path: &str) -> Result<Val
     }))
 }
 
-/// A file that the client has seen before comes with the etag that it saw: what others wrote meanwhile is not overwritten.
+/// A file that the client has seen before comes with the etag that it saw: what others wrote meanwhile is not overwritten. Where the file is gone
+/// there is nothing to overwrite, and an edit outlives a deletion, as it does for every sync client.
 async fn expect(call: &Call, head: &Head, path: &TreePath) -> Result<Expect> {
     let Some(wanted) = head.get("if-match") else { return Ok(Expect::Anything) };
     let node = match call.view.stat(path).await {
         Ok(entry) => entry.node,
-        Err(Error::NotFound | Error::ParentMissing) => return Err(Problem::precondition_failed()),
+        Err(Error::NotFound | Error::ParentMissing) => return Ok(Expect::Unchanged(None)),
         Err(error) => return Err(error.into()),
     };
     let same = wanted == "*" || Etag::strong(wanted).is_some_and(|wanted| wanted.to_string() == node.etag.to_string());
-    if same { Ok(Expect::Unchanged(Some(node.etag))) } else { Err(Problem::precondition_failed()) }
+    if same {
+        return Ok(Expect::Unchanged(Some(node.etag)));
+    }
+    show_again(call, path).await;
+    Err(Problem::precondition_failed())
+}
+
+/// Gives the folder of a refused file another etag. Nextcloud's client takes a folder for seen before it sends what is in it in bulk: after such
+/// a refusal it would send the same file for ever, and never look what others wrote.
+async fn show_again(call: &Call, path: &TreePath) {
+    let Some(folder) = path.parent() else { return };
+    let touched = vec![PropertyChange::Modified(call.root.clock.now())];
+    if let Err(error) = call.view.patch_properties(&folder, touched, Write::unconditional()).await {
+        tracing::debug!(%error, "a folder could not be given another etag");
+    }
 }
 
 fn modified(head: &Head) -> Result<Option<Timestamp>> {
