@@ -449,7 +449,8 @@ impl UserShares {
     /// # Errors
     /// Where a home cannot be read.
     pub async fn sweep(&self) -> Result<()> {
-        self.sweep_shares(self.forest.shares().all()).await
+        self.sweep_shares(self.forest.shares().all()).await?;
+        self.hang_missing().await
     }
 
     /// [`UserShares::sweep`] for what concerns one user, before it is listed.
@@ -476,7 +477,6 @@ impl UserShares {
 
     /// Finishes what a crash cut in two: groups that changed, users who are gone, shares that hang nowhere yet.
     pub(super) async fn finish(&self) -> Result<()> {
-        self.sweep().await?;
         let mut groups = BTreeSet::new();
         let mut over = Vec::new();
         for share in self.forest.shares().all() {
@@ -497,12 +497,22 @@ impl UserShares {
             let changing = self.forest.shares().change().await;
             self.forest.drop_shares(&changing, &over).await?;
         }
+        self.sweep().await
+    }
+
+    /// What was accepted while the receiver's tree could not be written hangs nowhere yet; what was declined just then may still hang.
+    async fn hang_missing(&self) -> Result<()> {
+        let _changing = self.forest.shares().change().await;
         for end in self.forest.shares().all_received() {
-            let Some(space) = self.forest.spaces().get(end.space).filter(|_| end.state == ReceivedState::Accepted) else { continue };
-            if !space.has_mount(end.mount).await?
-                && let Some(share) = self.forest.shares().get(end.share)
-            {
-                hang(self.forest.clone(), ReceivedShare::clone(&end), share.name.clone()).await;
+            let Some(space) = self.forest.spaces().get(end.space) else { continue };
+            match (self.forest.shares().is_mounted(end.mount), space.has_mount(end.mount).await?) {
+                (true, true) | (false, false) => {}
+                (false, true) => space.remove_mount(end.mount).await?,
+                (true, false) => {
+                    if let Some(share) = self.forest.shares().get(end.share) {
+                        hang(self.forest.clone(), ReceivedShare::clone(&end), share.name.clone()).await;
+                    }
+                }
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What a home keeps of deleted nodes and old content: for its user alone. Whoever comes by a link is told that nothing is there.
 
-use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, ReceivedState, Result, SpaceId, TreePath, Write};
+use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, Result, SpaceId, TreePath, Write};
 use crate::space::{TrashRow, VersionRow};
 use crate::tree::resolve::Target;
 use crate::tree::{Entry, Forest, Source, View};
@@ -14,7 +14,7 @@ impl Forest {
         for space in self.spaces().all() {
             for mount in space.take_orphans() {
                 if self.shares().is_mounted(mount) {
-                    if let Err(error) = self.shares().change().await.answer(mount, ReceivedState::Declined).await {
+                    if let Err(error) = self.decline(&space, mount).await {
                         tracing::error!(%error, mount.id = mount.0, "the share in a purged folder could not be declined");
                     }
                 } else if let Err(error) = self.mounts().remove(mount).await {

@@ -49,6 +49,9 @@ impl View {
                 let at = At { base: self.base, path: point, by: self.principal.clone() };
                 if self.forest.shares().is_mounted(mount) {
                     let view = self.enter(mount).await;
+                    if matches!(view, Err(Error::NotFound)) && self.forest.clear_expired(mount).await? {
+                        return Box::pin(self.resolve(path)).await;
+                    }
                     Target::Shared(Box::new(SharedTarget { mount, at, inner, row: node, view }))
                 } else {
                     Target::Mount(MountTarget { mount, at, inner, row: node })

@@ -1,7 +1,7 @@
 //! What hangs in a tree by a share: a view of the owner's tree, based at the shared node, for the same principal (DESIGN 5).
 //!
 //! Rights intersect at each hop when something is asked for: of the share, of every share that it was made from, and of the view that it
-//! hangs in (attack F7). A share in a folder that is shared itself is seen by others only where it may be shared on.
+//! hangs in (attack F7). A share in a folder that is shared itself is seen by others only where it may be shared on, and by links never.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl View {
         if !granted.contains(Permissions::READ) {
             return Err(Error::NotFound);
         }
-        if !self.is_own() && !granted.contains(Permissions::SHARE) {
+        if !self.may_pass_on(granted) {
             return Err(Error::Forbidden("this was shared with its receiver alone"));
         }
         let mut trail = self.within.as_ref().map(|within| within.trail.clone()).unwrap_or_default();
@@ -86,6 +86,15 @@ impl View {
             within: Some(Within { mount, trail }),
             visits,
         })
+    }
+
+    /// Whether who looks here may see what was shared with the user of the tree. Users may where the user may share it on. Whoever holds a link
+    /// never may: the owner would not know of that link (attack L2).
+    fn may_pass_on(&self, granted: Permissions) -> bool {
+        match self.principal {
+            Principal::User(_) => self.within.is_none() || granted.contains(Permissions::SHARE),
+            Principal::Link(_) | Principal::Anonymous => false,
+        }
     }
 
     /// What stands at a share's mountpoint, for the listing of its parent; none where this principal sees nothing there. What cannot be asked
@@ -129,9 +138,7 @@ impl View {
 
     /// Takes what was shared out of this tree; the owner keeps everything.
     pub(super) async fn decline(&self, mount: MountId) -> Result<()> {
-        // The row goes first: a share without a row is invisible, a row without a share would be a folder that never answers.
-        self.space.remove_mount(mount).await?;
-        self.forest.shares().change().await.answer(mount, ReceivedState::Declined).await
+        self.forest.decline(&self.space, mount).await
     }
 
     /// Whether mounts of other servers hang below a collection, shares that hang there included.
@@ -213,6 +220,15 @@ impl Forest {
         space.add_mount(&At::home(TreePath::root()), received.mount, &wanted).await
     }
 
+    /// Takes what hangs at a mountpoint out of a receiver's tree.
+    pub(super) async fn decline(&self, space: &Space, mount: MountId) -> Result<()> {
+        // Nobody may hang it again in between.
+        let changing = self.shares().change().await;
+        // The row goes first: a share without a row is invisible, a row without a share would be a folder that never answers.
+        space.remove_mount(mount).await?;
+        changing.answer(mount, ReceivedState::Declined).await
+    }
+
     /// Removes shares and what was shared on from them, and takes them out of their receivers' trees.
     ///
     /// # Errors
@@ -252,6 +268,19 @@ impl Forest {
             }
         }
         Ok(())
+    }
+
+    /// Removes what hangs at a mountpoint and has expired, so that its name is free. Returns whether there was something.
+    pub(super) async fn clear_expired(&self, mount: MountId) -> Result<bool> {
+        let now = self.shares().clock().now();
+        let expired: Vec<ShareId> =
+            self.shares().mounted(mount).iter().filter(|share| share.is_expired(now)).map(|share| share.id).collect();
+        if expired.is_empty() {
+            return Ok(false);
+        }
+        let changing = self.shares().change().await;
+        self.drop_shares(&changing, &expired).await?;
+        Ok(true)
     }
 
     /// Removes the shares of a home, or of one file in it, whose nodes are gone for good: they open nothing already (attack L3).

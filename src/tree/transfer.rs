@@ -164,10 +164,7 @@ impl View {
     }
 
     /// Whether anything hangs below a path, in the home that really holds it: mounts, or what others shared.
-    ///
-    /// # Errors
-    /// As [`View::stat`].
-    pub async fn holds_mounts(&self, path: &TreePath) -> Result<bool> {
+    async fn holds_mounts(&self, path: &TreePath) -> Result<bool> {
         match self.resolve(path).await? {
             Target::Home { node, .. } => Ok(!self.mounts_under(node.id).is_empty()),
             Target::HomeFree { .. } | Target::Mount(_) => Ok(false),

@@ -71,8 +71,10 @@ async fn f7_a_mountpoint_in_a_shared_folder_gives_away_only_what_may_be_shared_o
     assert_eq!(names(&server, "carol", "/Box").await, ["Photos", "own.txt"]);
     assert_eq!(server.get("carol", "/Box/Photos/a.txt").await, "from anna");
     assert_eq!(property(&server, "carol", "/Box/Photos", "oc:owner-id").await, "anna");
-    server.ask("GET", "/public.php/webdav/Photos/a.txt").basic(token, "").expect(200).await;
-    for method in ["PUT", "DELETE"] {
+    // A link of bob's would be one that anna cannot see in her list (attack L2).
+    let listed = server.ask("PROPFIND", "/public.php/webdav/").header("depth", "1").basic(token, "").expect(207).await.text();
+    assert!(!listed.contains("Photos"), "{listed}");
+    for method in ["GET", "PUT", "DELETE"] {
         server.ask(method, "/public.php/webdav/Photos/a.txt").basic(token, "").body("x").expect(403).await;
     }
     server.ask_as("carol", "PUT", "/Box/Photos/a.txt").body("x").expect(403).await;
