@@ -41,6 +41,8 @@ SEEN_SECONDS = 5
 QUIET_SECONDS = 4
 # A listing in a mount may be so old; a client that has seen an old one takes its own changes for the only ones.
 STALE_SECONDS = 2.5
+# Of the rounds of a disturbed scenario.
+TAKEN_BACK_MOST = 0.4
 GIVE_UP_SECONDS = 20
 EXCLUDE = '*~\n]*.part\n.sync_*.db*\n._sync_*.db*\n.csync_journal.db*\n.owncloudsync.log*\n.nextcloudsync.log*\n'
 
@@ -118,7 +120,7 @@ class Scenario:
         self.pair = servers.Pair(self.folder / 'servers', certs)
         self.seed = options.seed
         self.chance = random.Random(f'{self.seed} {name} {program}')
-        self.certs, self.passed, self.lines, self.measured = certs, 0, [], {}
+        self.certs, self.passed, self.lines, self.measured, self.taken_back = certs, 0, [], {}, 0
 
     # ---- what scenarios are made from
 
@@ -168,21 +170,22 @@ class Scenario:
             time.sleep(0.1)
         raise Failed('a change on the other server did not show in the etag of the root within 30 s')
 
-    def judge(self, conflicts_kept=True):
-        here, copies = self.local.tree()
-        return self.tree.faults(here, copies, local_tree(self.disk), conflicts_kept)
-
-    def settle(self, what, seconds=None, conflicts_kept=True):
-        """Runs the client until both sides are as they must be. Copies of conflicts are made by one run, so they are looked for at the end."""
+    def settle(self, what, seconds=None, disturbed=False):
+        """Runs the client until both sides are as they must be; returns how often."""
         deadline, faults, codes = time.monotonic() + (seconds or 0), ['never ran'], []
+        judge = self.tree.losses if disturbed else self.tree.faults
         while faults and (len(codes) < SETTLE_RUNS or (seconds and time.monotonic() < deadline)):
             if len(codes) >= SETTLE_RUNS:
                 time.sleep(1)
             codes.append(self.client.run())
-            faults = self.judge(conflicts_kept)
+            here, copies = self.local.tree()
+            faults = judge(here, copies, local_tree(self.disk))
         if faults:
             shown = '\n'.join(f'    {fault}' for fault in faults[:15])
             raise Failed(f'{what}: {len(faults)} faults after {len(codes)} runs (last exit codes {codes[-5:]})\n{shown}\n    changes: {self.tree.log}\n{self.client.tail()}')
+        if disturbed and here != self.tree.expected:
+            self.taken_back += 1
+            self.tree.expected = here
         self.local.drop_copies()
         self.client.drop_logs()
         self.tree.losers = {}
@@ -225,10 +228,14 @@ class Scenario:
                 disturb()
             elif mounted and number % 7 == 1:
                 self.measured.setdefault('seen', []).append(self.time_until_seen(number))
-            runs = self.settle(f'round {number}', seconds, conflicts_kept=disturb is None)
+            runs = self.settle(f'round {number}', seconds, disturb is not None)
             self.keep_conflicting(number)
             self.settle(f'after round {number}', seconds)
             self.note(f'round {number} of {CHANGES} changes on each side and conflicts ({runs} runs)')
+        if self.taken_back > TAKEN_BACK_MOST * self.options.rounds:
+            raise Failed(f'in {self.taken_back} of {self.options.rounds} rounds the client took something back')
+        if disturb:
+            self.note(f'in {self.taken_back} of {self.options.rounds} rounds the client took back a rename or deletion that had no answer')
 
     def time_until_seen(self, number):
         """Seconds until one more change on the other server shows in the etag of Bob's root, when all before it are seen."""

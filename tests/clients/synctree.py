@@ -223,13 +223,19 @@ class Tree:
 
     # ---- judging
 
-    def faults(self, here, copies, there, conflicts_kept=True):
+    def faults(self, here, copies, there):
         """What is wrong with both sides after a sync."""
         found = compare('here', here, self.expected) + compare('on the server', there, self.expected)
-        if conflicts_kept:
-            kept = {what[0] for what in copies.values()}
-            found += [f'the local edit of {path!r} is in no conflict copy' for sha, path in self.losers.items() if sha not in kept]
-        return found
+        kept = {what[0] for what in copies.values()}
+        return found + [f'the local edit of {path!r} is in no conflict copy' for sha, path in self.losers.items() if sha not in kept]
+
+    def losses(self, here, copies, there):
+        """What is wrong after a sync that was disturbed. A client whose request had no answer does not know whether its rename or deletion was done, and
+        may take it back: but both sides are the same, and no content is missing."""
+        found = [] if here == there else compare('on the server, and not as here', there, here)
+        contents = {what[0] for what in [*here.values(), *copies.values()]}
+        wanted = {what[0]: path for path, what in self.expected.items()} | self.losers
+        return found + [f'the content of {path!r} is lost' for sha, path in wanted.items() if sha not in contents]
 
 
 def compare(where, found, expected):
