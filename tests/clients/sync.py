@@ -7,7 +7,8 @@ The command line twins of the ownCloud and Nextcloud desktop clients against rea
   crash     the rounds with kill -9 of the server while the client works
   offline   the rounds in a mount whose server is killed and started again in the middle; and what must not happen while it is away
   readonly  a read-only mount keeps what was added to it locally, and brings back what was changed or deleted there
-  resume    an upload of 300 MB whose client is killed goes on where it was
+  resume    an upload of 300 MB whose client and server are killed goes on where it was; resume_mount the same into a mount
+  refused   a full quota, a lock, maintenance
 After each round both sides must be what `synctree` says, byte for byte. Ends with "N passed, N failed"."""
 import argparse
 import concurrent.futures
@@ -32,7 +33,7 @@ from synctree import BOTH, LOST, Local, Remote, Tree, compare
 CLIENTS = ('owncloudcmd', 'nextcloudcmd')
 SYNC_SECONDS = 300
 SETTLE_RUNS = 4
-CRASH_SETTLE_SECONDS = 40
+CRASH_SETTLE_SECONDS = 100
 CHANGES = 10
 FOLDERS = 60
 LARGE_BYTES = 300_000_000
@@ -67,6 +68,8 @@ class Client:
         self.environment = {
             'PATH': os.environ['PATH'], 'HOME': str(home), 'XDG_CONFIG_HOME': str(home / '.config'), 'XDG_DATA_HOME': str(home / '.local/share'),
             'XDG_CACHE_HOME': str(home / '.cache'), 'XDG_RUNTIME_DIR': str(home), 'QT_QPA_PLATFORM': 'offscreen', 'LC_ALL': 'C.UTF-8', 'LANG': 'C.UTF-8',
+            # What failed is tried again after seconds, not after half a minute and more.
+            'OWNCLOUD_BLACKLIST_TIME_MIN': '1', 'OWNCLOUD_BLACKLIST_TIME_MAX': '2',
             'OWNCLOUD_CHUNK_SIZE': chunk, 'OWNCLOUD_MIN_CHUNK_SIZE': chunk, 'OWNCLOUD_MAX_CHUNK_SIZE': chunk}
         self.command = [program, '--non-interactive', '--trust', '--max-sync-retries', '1', '-h', '--exclude', str(exclude), '--logdebug',
                         '-u', user, '-p', password]
@@ -381,8 +384,55 @@ class Scenario:
             raise Failed('what is read-only was not brought back:\n' + '\n'.join(faults) + client.tail())
         self.note('what was edited and deleted locally comes back as it is')
 
-    def resume(self):
+    def refused(self):
+        """A full quota, a lock and maintenance: what is refused stays as it is here, the rest syncs, and afterwards all of it does."""
         self.in_home()
+        self.tree.make_folder(self.local, f'{BOTH}/')
+        self.tree.put(self.local, f'{BOTH}/locked.txt', self.tree.content('first'))
+        self.settle('first sync')
+        self.pair.b.cli('user', 'quota', 'bob', '2MB')
+        self.tree.put(self.local, f'{BOTH}/large.bin', self.tree.content('large', 3_000_000))
+        self.tree.put(self.local, f'{BOTH}/small.txt', self.tree.content('small', 100))
+        self.client.run()
+        told = self.client.text()
+        if not (self.disk / BOTH / 'small.txt').is_file() or (self.disk / BOTH / 'large.bin').exists():
+            raise Failed(f'over the quota: a small file does not sync, or a large one does\n{self.client.tail()}')
+        if 'quota' not in told.lower():
+            raise Failed(f'the client does not speak of the quota\n{self.client.tail()}')
+        self.note('a full quota refuses what does not fit, the client says so, and the rest syncs')
+        self.pair.b.cli('user', 'quota', 'bob', 'none')
+        self.settle('with room again', CRASH_SETTLE_SECONDS)
+        self.note('with room again everything syncs')
+        lock = (b'<?xml version="1.0"?><d:lockinfo xmlns:d="DAV:"><d:lockscope><d:exclusive/></d:lockscope><d:locktype><d:write/></d:locktype></d:lockinfo>')
+        status, text = self.dav.request('LOCK', f'sync/{BOTH}/locked.txt', lock, {'Timeout': 'Second-600'})
+        token = re.search(rb'urn:uuid:[0-9a-f-]+', text)
+        if status != 200 or not token:
+            raise Failed(f'LOCK answered {status}: {text[:200]!r}')
+        old = (self.disk / BOTH / 'locked.txt').read_bytes()
+        self.tree.put(self.local, f'{BOTH}/locked.txt', self.tree.content('edited under a lock'))
+        self.tree.put(self.local, f'{BOTH}/beside.txt', self.tree.content('beside'))
+        self.client.run()
+        if (self.disk / BOTH / 'locked.txt').read_bytes() != old or not (self.disk / BOTH / 'beside.txt').is_file():
+            raise Failed(f'a locked file was overwritten, or what is beside it does not sync\n{self.client.tail()}')
+        self.note('a locked file keeps its content, and the rest syncs')
+        self.dav.request('UNLOCK', f'sync/{BOTH}/locked.txt', None, {'Lock-Token': f'<{token[0].decode()}>'})
+        self.settle('after the lock', CRASH_SETTLE_SECONDS)
+        self.note('without the lock the edit comes up')
+        self.pair.b.cli('maintenance', 'on')
+        self.tree.put(self.local, f'{BOTH}/meanwhile.txt', self.tree.content('meanwhile'))
+        self.client.run()
+        gone = sorted(set(self.tree.expected) - set(self.local.tree()[0]))
+        if gone:
+            raise Failed(f'in maintenance local files vanished: {gone}\n{self.client.tail()}')
+        self.pair.b.cli('maintenance', 'off')
+        self.settle('after maintenance', CRASH_SETTLE_SECONDS)
+        self.note('maintenance costs nothing but time')
+
+    def resume_mount(self):
+        self.resume(self.in_mount)
+
+    def resume(self, place=None):
+        (place or self.in_home)()
         size = self.options.large
         piece = random.Random(self.seed).randbytes(1 << 20)
         with open(self.client.local / 'large.bin', 'wb') as file:
@@ -438,7 +488,7 @@ class Scenario:
         return self.passed, failed, '\n'.join([head, *self.lines])
 
 
-SCENARIOS = ('home', 'mount', 'crash', 'offline', 'readonly', 'resume')
+SCENARIOS = ('offline', 'mount', 'crash', 'home', 'resume', 'resume_mount', 'readonly', 'refused')
 
 
 def main():

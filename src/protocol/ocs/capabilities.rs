@@ -42,6 +42,7 @@ fn dav() -> Value {
     let mut entries = Vec::new();
     if FEATURES.chunking {
         entries.push(("chunking", "1.0".into()));
+        entries.push(("public_shares_chunking", true.into()));
     }
     if FEATURES.bulk_upload {
         entries.push(("bulkupload", "1.0".into()));
