@@ -59,8 +59,9 @@ impl View {
                 renamed.map_err(|error| below(error, &one.at))
             }
             (Target::Mount(one), Target::Mount(other)) if one.mount == other.mount => {
-                self.admit(&one, Permissions::UPDATE, Permissions::UPDATE, &source.tokens).await?;
-                self.admit(&other, Permissions::UPDATE, Permissions::CREATE, &target.tokens).await?;
+                let needed = if one.inner.parent() == other.inner.parent() { Permissions::UPDATE } else { Permissions::DELETE };
+                self.admit(&one, needed, needed, &source.tokens).await?;
+                self.admit_by(&other, &target.tokens, needed_at_target).await?;
                 let handle = self.handle(one.mount)?;
                 let written = handle.rename(&self.via, &one.inner, &other.inner, source, target).await;
                 let written = written.map_err(|error| below(error, &one.at))?;
@@ -105,7 +106,7 @@ impl View {
                 copied.map_err(|error| below(error, &one.at))
             }
             (Target::Mount(one), Target::Mount(other)) if one.mount == other.mount => {
-                self.admit(&other, Permissions::UPDATE, Permissions::CREATE, &target.tokens).await?;
+                self.admit_by(&other, &target.tokens, needed_at_target).await?;
                 let handle = self.handle(one.mount)?;
                 let written = handle.copy(&self.via, &one.inner, &other.inner, deep, target).await;
                 let written = written.map_err(|error| below(error, &other.at))?;
@@ -126,23 +127,28 @@ impl View {
         }
     }
 
-    /// Inside one collection a rename changes; between two it deletes here and creates there.
+    /// Inside one collection a rename changes; between two it deletes here and creates there. What stands at the target goes (attack F7).
     async fn demand_rename(&self, from: &TreePath, to: &TreePath) -> Result<()> {
-        if from.parent() == to.parent() {
-            self.demand(self.granted, Permissions::UPDATE)
-        } else {
+        if from.parent() != to.parent() {
             self.demand(self.granted, Permissions::DELETE)?;
-            self.demand_target(to).await
+            return self.demand_target(to).await;
+        }
+        self.demand(self.granted, Permissions::UPDATE)?;
+        match self.resolve(to).await? {
+            Target::HomeFree { .. } => Ok(()),
+            Target::Home { .. } | Target::Mount(_) | Target::Shared(_) => self.demand_target(to).await,
         }
     }
 
     /// What a COPY or MOVE needs at its target.
     async fn demand_target(&self, to: &TreePath) -> Result<()> {
         match self.resolve(to).await? {
-            Target::HomeFree { .. } => self.demand(self.granted, Permissions::CREATE),
-            Target::Home { node, .. } if node.is_collection() => self.demand(self.granted, Permissions::DELETE),
-            Target::Home { .. } => self.demand(self.granted, Permissions::UPDATE),
-            Target::Mount(target) => self.admit_any_lock(&target).await,
+            Target::HomeFree { .. } => self.demand(self.granted, needed_at_target(None)),
+            Target::Home { node, .. } => self.demand(self.granted, needed_at_target(Some(&node))),
+            Target::Mount(target) => {
+                let tokens = self.tokens_at(&target).await?;
+                self.admit_by(&target, &tokens, needed_at_target).await
+            }
             Target::Shared(target) => Box::pin(target.view?.demand_target(&target.inner)).await,
         }
     }
@@ -205,8 +211,12 @@ impl View {
 
     /// Whether a file may be written in a mount by somebody who has the tokens.
     pub(super) async fn admit_any_lock(&self, target: &MountTarget) -> Result<()> {
-        let tokens: Vec<_> = self.space.locks(&target.at).await?.into_iter().map(|lock| lock.token).collect();
+        let tokens = self.tokens_at(target).await?;
         self.admit(target, Permissions::UPDATE, Permissions::CREATE, &tokens).await
+    }
+
+    async fn tokens_at(&self, target: &MountTarget) -> Result<Vec<LockToken>> {
+        Ok(self.space.locks(&target.at).await?.into_iter().map(|lock| lock.token).collect())
     }
 
     /// A copy over an unreachable mount fails before its first byte.
@@ -410,6 +420,15 @@ fn refuse_overwritten_mount(target: &Target) -> Result<()> {
         Target::Home { .. } | Target::HomeFree { .. } => false,
     };
     if taken { Err(Error::Forbidden("a mount cannot be overwritten; remove it first")) } else { Ok(()) }
+}
+
+/// What a COPY or MOVE needs where it ends: a file is changed, but with a folder all goes that is in it.
+fn needed_at_target(there: Option<&Node>) -> Permissions {
+    match there {
+        None => Permissions::CREATE,
+        Some(node) if node.is_collection() => Permissions::DELETE,
+        Some(_) => Permissions::UPDATE,
+    }
 }
 
 /// A name beside the target for a copy that is not yet whole.

@@ -1,7 +1,8 @@
 //! Writing: put, mkcol, delete, properties.
 
 use crate::domain::{
-    At, Error, Expect, LockDepth, LockToken, Name, Permissions, PropertyChange, PutRequest, Result, TreePath, UploadId, Write, Written,
+    At, Error, Expect, LockDepth, LockToken, Name, Node, Permissions, PropertyChange, PutRequest, Result, TreePath, UploadId, Write,
+    Written,
 };
 use crate::tree::resolve::{MountTarget, Target};
 use crate::tree::{Entry, View};
@@ -246,13 +247,26 @@ impl View {
     /// Whether a write inside a mount is allowed: `existing` on what is there, `free` on its parent for a free name. Rights of the view and
     /// of the remote intersect; a lock on a folder above the mountpoint counts inside it too.
     pub(super) async fn admit(&self, target: &MountTarget, existing: Permissions, free: Permissions, tokens: &[LockToken]) -> Result<()> {
+        self.admit_by(target, tokens, |there| if there.is_some() { existing } else { free }).await
+    }
+
+    /// As [`View::admit`], where what is needed depends on what is there.
+    pub(super) async fn admit_by(
+        &self,
+        target: &MountTarget,
+        tokens: &[LockToken],
+        needed: impl FnOnce(Option<&Node>) -> Permissions,
+    ) -> Result<()> {
         let handle = self.handle(target.mount)?;
         let (node, needed) = match handle.stat(&self.via, &target.inner).await {
-            Ok(node) => (node, existing),
+            Ok(node) => {
+                let needed = needed(Some(&node));
+                (node, needed)
+            }
             Err(Error::NotFound) => {
                 let parent = target.inner.parent().ok_or(Error::NotFound)?;
                 let parent = handle.stat(&self.via, &parent).await;
-                (parent.map_err(|error| if matches!(error, Error::NotFound) { Error::ParentMissing } else { error })?, free)
+                (parent.map_err(|error| if matches!(error, Error::NotFound) { Error::ParentMissing } else { error })?, needed(None))
             }
             Err(error) => return Err(error),
         };

@@ -4,8 +4,8 @@ use causeway::service::Reason;
 use causeway::service::admin::{Command, GroupCommand, ShareCommand, ShareTerms};
 
 use crate::server_cli::Cli;
-use crate::support::federation::{names, property, transfer};
-use crate::support::server::{TestServer, password};
+use crate::support::federation::{names, photos, property, transfer};
+use crate::support::server::{Pair, TestServer, password};
 use crate::support::sharing::{allow, create, group, group_of, received, remove, share, shared, users};
 
 #[tokio::test]
@@ -339,4 +339,40 @@ fn acknowledged_shares_survive_a_kill() {
         }
         assert!(rows.iter().all(|row| row["path"].is_string()), "what is accepted hangs somewhere: {rows:?}");
     }
+}
+
+#[tokio::test]
+async fn f7_who_may_only_change_replaces_no_folder() {
+    let server = users(&["anna", "bob"]).await;
+    share(&server, "anna", "/Photos", "bob", "3").await;
+    server.put("anna", "/Photos/b.txt", "b").await;
+    for method in ["MOVE", "COPY"] {
+        transfer(&server, "bob", method, "/Photos/a.txt", "/Photos/sub").expect(403).await;
+    }
+    transfer(&server, "bob", "MOVE", "/Photos/a.txt", "/Photos/b.txt").expect(204).await;
+    transfer(&server, "bob", "MOVE", "/Photos/b.txt", "/Photos/c.txt").expect(201).await;
+    assert_eq!(server.get("anna", "/Photos/sub/deep.txt").await, "deep down");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f7_in_a_mount_too_a_folder_is_replaced_and_a_file_taken_away_only_by_who_may_delete() {
+    let (Pair { anna, bob }, _) = photos("edit").await;
+    bob.add_user("carol").await;
+    bob.mkcol("bob", "/Shared").await;
+    transfer(&bob, "bob", "MOVE", "/Photos", "/Shared/Photos").expect(201).await;
+    let given = share(&bob, "bob", "/Shared", "carol", "7").await;
+    let (file, folder) = ("/Shared/Photos/a.txt", "/Shared/Photos/sub");
+    for method in ["MOVE", "COPY"] {
+        transfer(&bob, "carol", method, file, folder).expect(403).await;
+    }
+    transfer(&bob, "carol", "MOVE", file, "/Shared/Photos/sub/a.txt").expect(403).await;
+    assert_eq!(anna.get("anna", "/Photos/a.txt").await, "from anna");
+    assert_eq!(anna.get("anna", "/Photos/sub/deep.txt").await, "deep down");
+    // A new name in the same folder is a change.
+    transfer(&bob, "carol", "MOVE", file, "/Shared/Photos/b.txt").expect(201).await;
+    allow(&bob, given.id, "15").await;
+    transfer(&bob, "carol", "MOVE", "/Shared/Photos/b.txt", "/Shared/Photos/sub/b.txt").expect(201).await;
+    transfer(&bob, "carol", "MOVE", "/Shared/Photos/sub/b.txt", folder).expect(403).await;
+    Pair { anna, bob }.stop().await;
 }
