@@ -198,11 +198,13 @@ impl Groups {
             return Ok(());
         }
         self.store.commit(changed.iter().fold(Batch::new(), Batch::put)).await?;
+        let mut done = Ok(());
         for group in changed {
             let group = self.publish(group);
-            self.tell(&group.name).await?;
+            // What fails for one group must not keep the user in the others.
+            done = done.and(self.tell(&group.name).await);
         }
-        Ok(())
+        done
     }
 
     async fn change(&self, name: &str, change: impl FnOnce(&mut Group) -> Result<()>) -> Result<Arc<Group>> {
@@ -211,6 +213,8 @@ impl Groups {
         let mut changed = Group::clone(&group);
         change(&mut changed)?;
         if changed == *group {
+            // Somebody may repeat what could not be followed everywhere.
+            self.tell(&group.name).await?;
             return Ok(group);
         }
         self.store.commit(Batch::new().present::<Group>(&changed.key()).put(&changed)).await?;
@@ -234,4 +238,42 @@ fn added(users: &mut BTreeSet<UserName>, user: &UserName) -> Result<()> {
     }
     users.insert(user.clone());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::domain::{Secret, SpaceId};
+    use crate::store::Options;
+
+    #[tokio::test]
+    async fn f7_what_could_not_be_followed_is_followed_by_the_same_command_and_stops_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let groups = Groups::open(Store::open(&folder.path().join("store"), Options::default()).unwrap()).unwrap();
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&told);
+        groups.observe(Box::new(move |name| {
+            heard.lock().unwrap().push(name.to_string());
+            Box::pin(async { Err(Refusal::failed("a tree cannot be written")) })
+        }));
+        let heard = || std::mem::take(&mut *told.lock().unwrap());
+        let name = UserName::parse("bob").unwrap();
+        let (display_name, password_hash) = (String::new(), Secret::new(""));
+        let bob = User { name, space: SpaceId(1), display_name, admin: false, quota: None, password_hash, created: 0 };
+        for group in ["one", "two"] {
+            groups.create(group, None).await.unwrap();
+            groups.add_member(group, &bob).await.unwrap_err();
+        }
+        groups.remove_member("one", &bob).await.unwrap_err();
+        heard();
+        groups.remove_member("one", &bob).await.unwrap_err();
+        assert_eq!(heard(), ["one"]);
+        groups.add_member("one", &bob).await.unwrap_err();
+        heard();
+        groups.forget_user(&bob.name).await.unwrap_err();
+        assert_eq!(heard(), ["one", "two"]);
+        assert!(groups.groups_of(&bob.name).is_empty());
+    }
 }

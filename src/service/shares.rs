@@ -420,25 +420,29 @@ impl UserShares {
     pub async fn follow_group(&self, name: &GroupName) -> Result<()> {
         let changing = self.forest.shares().change().await;
         let group = self.groups.get(name);
-        let mut over = Vec::new();
+        let (mut over, mut done) = (Vec::new(), Ok(()));
         for share in self.forest.shares().all() {
             match (&share.with, group.as_deref()) {
                 (ShareWith::Group(with), Some(group)) if with.folded() == name.folded() => {
-                    self.follow_share(&changing, &share, group).await?;
+                    done = done.and(self.follow_share(&changing, &share, group).await);
                 }
                 (ShareWith::Group(with), None) if with.folded() == name.folded() => over.push(share.id),
                 (ShareWith::Group(_) | ShareWith::User(_), _) => {}
             }
         }
-        Ok(self.forest.drop_shares(&changing, &over).await?)
+        let dropped = self.forest.drop_shares(&changing, &over).await;
+        done.and(Ok(dropped?))
     }
 
     async fn follow_share(&self, changing: &Changing, share: &Share, group: &Group) -> Result<()> {
         let ends = self.forest.shares().receivers(share.id);
         let (staying, leaving): (Vec<_>, Vec<_>) = ends.into_iter().partition(|end| group.members.contains(&end.user));
-        if !leaving.is_empty() {
-            self.forest.drop_received(changing, &leaving).await?;
+        let mut left = Ok(());
+        // One tree that cannot be written keeps nobody else in.
+        for end in &leaving {
+            left = left.and(self.forest.drop_received(changing, std::slice::from_ref(end)).await.map_err(Refusal::from));
         }
+        left?;
         let there: BTreeSet<&UserName> = staying.iter().map(|end| &end.user).collect();
         let coming: Vec<Arc<User>> = self.users_of(share).into_iter().filter(|user| !there.contains(&user.name)).collect();
         if coming.is_empty() { Ok(()) } else { self.give(changing, Some(share.clone()), coming).await }
