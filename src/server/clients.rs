@@ -11,7 +11,7 @@ use super::answers;
 use super::basic::{Credentials, credentials};
 use super::http::Asked;
 use super::route::Route;
-use super::site::is_foreign;
+use super::site::{Proof, proof};
 use crate::domain::{Permissions, Secret};
 use crate::limits::FORM_BYTES_MAX;
 use crate::protocol::ocs::{self, Caller, Form, Problem};
@@ -38,9 +38,13 @@ impl Asked<'_> {
     pub(super) async fn ocs(self, request: Request<Body>, path: &str) -> Response<Body> {
         let form = Form::of(path, &request);
         let scripted = request.headers().contains_key(X_REQUESTED_WITH);
+        let proof = proof(&request, &self.app.services.options().own_hosts);
         let mut response = match self.session(request.headers()).await {
-            Ok(Some(_)) if is_foreign(&request, &self.app.services.options().own_hosts) => form.refuse(Problem::foreign()),
-            Ok(session) => ocs::handle(request, path, &self.app.services, Caller { session, via: self.via.clone() }).await,
+            Ok(Some(_)) if proof == Proof::Foreign => form.refuse(Problem::foreign()),
+            Ok(session) => {
+                let caller = Caller { session, via: self.via.clone(), may_change: proof == Proof::Sent };
+                ocs::handle(request, path, &self.app.services, caller).await
+            }
             Err(denied) => self.ocs_denied(denied, form),
         };
         if response.status() == StatusCode::UNAUTHORIZED && !scripted {

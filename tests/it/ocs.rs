@@ -132,7 +132,7 @@ async fn what_is_not_there_is_said_in_an_envelope() {
     for path in ["/ocs/", "/ocs/v3.php/cloud/user", "/ocs/v1.phpx/cloud/user", "/ocs/v2.php/cloud/%ff"] {
         assert!(anna(&server, "GET", path).expect(404).await.text().contains("<statuscode>998</statuscode>"), "{path}");
     }
-    let refused = anna(&server, "DELETE", "/ocs/v2.php/cloud/capabilities?format=json").expect(405).await;
+    let refused = anna(&server, "DELETE", "/ocs/v2.php/cloud/capabilities?format=json").header("ocs-apirequest", "true").expect(405).await;
     assert_eq!(json(&refused)["ocs"]["meta"]["statuscode"], 405);
     server.stop().await;
 }
@@ -215,5 +215,35 @@ async fn a_quota_is_told_in_bytes() {
     assert_eq!(data["display-name"], "Anna <&> Söhne");
     assert_eq!(data["quota"], serde_json::json!({"free": 750, "used": 250, "total": 1000, "relative": 25, "quota": 1000}));
     assert!(anna(&server, "GET", "/ocs/v1.php/cloud/user").expect(200).await.text().contains("Anna &lt;&amp;&gt; Söhne"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn l7_a_browser_that_does_not_say_where_a_request_is_from_must_prove_that_a_program_made_it() {
+    let server = TestServer::with_user("anna").await;
+    let form = |body: &str| {
+        let ask =
+            anna(&server, "PUT", "/ocs/v2.php/cloud/users/anna?format=json").header("content-type", "application/x-www-form-urlencoded");
+        ask.body(body)
+    };
+    let stolen = "key=password&value=stolen";
+    let refused = form(stolen).expect(412).await;
+    assert_eq!(json(&refused)["ocs"]["meta"]["statuscode"], 412);
+    assert!(refused.text().contains("OCS-APIRequest"), "{}", refused.text());
+    form(stolen).header("origin", "null").expect(412).await;
+    form(stolen).header("origin", "null").header("ocs-apirequest", "true").expect(412).await;
+    form(stolen).header("sec-fetch-site", "none").expect(412).await;
+    let plain = anna(&server, "POST", "/ocs/v2.php/cloud/users").header("content-type", "text/plain");
+    plain.body(r#"{"userid":"x","password":"y"}"#).expect(412).await;
+    for path in ["core/getapppassword", "core/getapppass%77ord"] {
+        anna(&server, "GET", &format!("/ocs/v2.php/{path}")).expect(412).await;
+        anna(&server, "GET", &format!("/index.php/ocs/v2.php/{path}")).header("sec-fetch-site", "none").expect(412).await;
+    }
+    form("key=email&value=a@example.org").header("ocs-apirequest", "true").expect(200).await;
+    form("key=email&value=b@example.org").header("origin", &format!("http://{}", server.host())).expect(200).await;
+    let put = anna(&server, "PUT", "/ocs/v2.php/cloud/users/anna").header("content-type", "application/json; charset=utf-8");
+    put.body(r#"{"key":"email","value":"c@example.org"}"#).expect(200).await;
+    // Nothing is changed by looking.
+    anna(&server, "GET", "/ocs/v2.php/cloud/user").expect(200).await;
     server.stop().await;
 }

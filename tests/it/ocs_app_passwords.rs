@@ -35,9 +35,12 @@ async fn a_client_swaps_the_password_for_one_of_its_own_and_logs_out_with_it() {
     // A password that was revoked must not live on in others.
     assert_eq!(json(&make(&app).expect(403).await)["ocs"]["meta"]["statuscode"], 403);
     server.ask("GET", "/ocs/v2.php/core/getapppassword").expect(401).await;
-    let out = |secret: &str| server.ask("DELETE", "/ocs/v2.php/core/apppassword?format=json").basic("anna", secret);
+    let ask = |method: &str, secret: &str| {
+        server.ask(method, "/ocs/v2.php/core/apppassword?format=json").basic("anna", secret).header("ocs-apirequest", "true")
+    };
+    let out = |secret: &str| ask("DELETE", secret);
     out(&password("anna")).expect(403).await;
-    server.ask("POST", "/ocs/v2.php/core/apppassword").basic("anna", &app).expect(405).await;
+    ask("POST", &app).expect(405).await;
     out(&app).expect(200).await;
     assert_eq!(status(&server, &app).await, 401);
     out(&app).expect(401).await;

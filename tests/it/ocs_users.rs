@@ -95,7 +95,8 @@ async fn what_cannot_be_made_says_why_in_its_code() {
     }
     assert_eq!(code(&server, "root", "GET", "users/dora", "").await, 998, "nothing is half made");
     // The same in version 2, where the status says it.
-    let refused = server.ask("POST", "/ocs/v2.php/cloud/users?format=json").basic("root", &password("root")).body("userid=anna&password=x");
+    let refused = server.ask("POST", "/ocs/v2.php/cloud/users?format=json").basic("root", &password("root"));
+    let refused = refused.header("ocs-apirequest", "true").body("userid=anna&password=x");
     assert_eq!(read(&refused.expect(400).await)["ocs"]["meta"]["statuscode"], 102);
     server.stop().await;
 }
@@ -169,7 +170,8 @@ async fn owners_change_what_is_theirs_and_see_nobody_else() {
     ] {
         assert_eq!(code(&server, "carl", method, path, body).await, 403, "{method} {path} {body}");
         // Nobody is asked for a password that is right.
-        let answer = server.ask(method, &format!("/ocs/v2.php/cloud/{path}")).basic("carl", &password("carl")).body(body).send().await;
+        let ask = server.ask(method, &format!("/ocs/v2.php/cloud/{path}")).basic("carl", &password("carl"));
+        let answer = ask.header("ocs-apirequest", "true").body(body).send().await;
         assert_eq!(answer.status, 403, "{method} {path}");
         let stranger = server.ask(method, &format!("/ocs/v1.php/cloud/{path}")).body(body).send().await;
         assert_eq!(stranger.status, 401, "{method} {path}");
@@ -189,7 +191,7 @@ async fn an_app_password_does_not_become_the_accounts_password() {
         let Outcome::Secret(app) = made else { panic!("{made:?}") };
         let put = |body: &'static str| {
             let ask = server.ask("PUT", &format!("/ocs/v2.php/cloud/users/{name}")).basic(name, app.expose());
-            ask.header("content-type", "application/x-www-form-urlencoded").body(body)
+            ask.header("content-type", "application/x-www-form-urlencoded").header("ocs-apirequest", "true").body(body)
         };
         put("key=password&value=stolen").expect(403).await;
         put("key=displayname&value=X").expect(200).await;
@@ -297,13 +299,14 @@ async fn parameters_may_come_in_any_kind_of_body() {
     let server = with_staff().await;
     let post = |media: &str, body: String| {
         let ask = server.ask("POST", "/ocs/v2.php/cloud/users?format=json").basic("root", &password("root"));
-        ask.header("content-type", media).body(body)
+        ask.header("content-type", media).header("ocs-apirequest", "true").body(body)
     };
     post("application/json", r#"{"userid":"u1","password":"x","groups":["staff"]}"#.to_owned()).expect(200).await;
     let part = |name: &str, value: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     let body = [part("userid", "u2"), part("password", "x"), part("groups[]", "staff"), "--b--\r\n".to_owned()].concat();
     post("multipart/form-data; boundary=b", body).expect(200).await;
-    server.ask("POST", "/ocs/v2.php/cloud/users?userid=u3&password=x&groups[]=staff").basic("root", &password("root")).expect(200).await;
+    let ask = server.ask("POST", "/ocs/v2.php/cloud/users?userid=u3&password=x&groups[]=staff").basic("root", &password("root"));
+    ask.header("ocs-apirequest", "true").expect(200).await;
     assert_eq!(done(ocs(&server, "root", "GET", "groups/staff", "")).await.1["users"], json!(["anna", "bob", "u1", "u2", "u3"]));
     post("application/json", "[]".to_owned()).expect(400).await;
     post("application/x-www-form-urlencoded", "x".repeat(100_000)).expect(400).await;

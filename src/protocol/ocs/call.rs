@@ -20,6 +20,15 @@ pub struct Caller {
     pub session: Option<Session>,
     /// The servers that the request came by.
     pub via: Via,
+    /// Whether it is sure that no page of another site made a browser send this with a password that it remembers (attack L7).
+    pub may_change: bool,
+}
+
+impl Caller {
+    /// Refuses what changes something, where a page of another site may have sent it.
+    fn demand_proof(&self) -> Result<(), Problem> {
+        if self.may_change || self.session.is_none() { Ok(()) } else { Err(Problem::undeclared()) }
+    }
 }
 
 /// What a call is read for.
@@ -61,6 +70,9 @@ impl Call {
         let segments = segments.map_err(|_error| Problem::unknown())?;
         let mut parameters = Parameters::of_query(parts.uri.query().unwrap_or_default())?;
         let has_body = !matches!(parts.method, Method::GET | Method::HEAD);
+        if has_body {
+            context.caller.demand_proof()?;
+        }
         // Nobody who has not logged in makes the server read a body.
         if has_body && context.caller.session.is_some() {
             let body = Limited::new(body, OCS_BODY_BYTES_MAX).collect().await;
@@ -78,6 +90,14 @@ impl Call {
     /// 997 where there is none.
     pub(super) fn session(&self) -> Result<&Session, Problem> {
         self.caller.session.as_ref().ok_or_else(Problem::unauthorised)
+    }
+
+    /// Refuses a change that is asked for by GET, where a page of another site may have sent it.
+    ///
+    /// # Errors
+    /// 412.
+    pub(super) fn demand_proof(&self) -> Result<(), Problem> {
+        self.caller.demand_proof()
     }
 
     /// Whether the caller has logged in.

@@ -167,6 +167,11 @@ impl Problem {
         Problem::new(412, "The request comes from another site.")
     }
 
+    /// Something would change, and a form in a page of another site could have sent this.
+    pub fn undeclared() -> Problem {
+        Problem::new(412, "Requests that change something carry the header OCS-APIRequest: true.")
+    }
+
     /// Too many wrong passwords.
     pub fn throttled() -> Problem {
         Problem::new(429, "Too many failed logins. Try again later.")

@@ -12,6 +12,7 @@ pub(super) async fn make(call: &Call) -> Answer {
     if call.method != Method::GET {
         return Err(Problem::not_allowed());
     }
+    call.demand_proof()?;
     if session.app_password.is_some() {
         return Err(Problem::forbidden("This is an app password already."));
     }
