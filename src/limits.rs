@@ -168,8 +168,12 @@ pub const MOUNT_LOCKS_MAX: usize = 1_000;
 pub const UPLOADS_MAX: usize = 200;
 /// Most chunks of one upload: at 10 MB each, 200 GB.
 pub const UPLOAD_CHUNKS_MAX: usize = 20_000;
-/// Most chunks that lie in one home, over all its uploads.
-pub const SPACE_CHUNKS_MAX: usize = 200_000;
+/// Most chunks of one upload that hold no byte and so count towards no quota. Clients send one, of a file that is empty.
+pub const UPLOAD_EMPTY_CHUNKS_MAX: usize = 4;
+/// Most chunks of all unfinished uploads of one account.
+pub const USER_CHUNKS_MAX: usize = 200_000;
+/// Most chunks of all unfinished uploads by one link: at 10 MB each, 100 GB.
+pub const LINK_CHUNKS_MAX: usize = 10_000;
 /// Longest name of a chunk, in bytes.
 pub const CHUNK_NAME_BYTES_MAX: usize = 64;
 /// Longest name that a client gives to an upload, in bytes.

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{Clock, Error, Principal, PutRequest, Result, SpaceId, TreePath, Upload, UploadId, UploadName};
-use crate::limits::{UPLOAD_IDLE_MAX, UPLOADS_MAX};
+use crate::domain::{ChunkName, Clock, Error, Principal, PutRequest, Result, SpaceId, TreePath, Upload, UploadId, UploadName};
+use crate::limits::{LINK_CHUNKS_MAX, UPLOAD_IDLE_MAX, UPLOADS_MAX, USER_CHUNKS_MAX};
 use crate::space::Spaces;
 use crate::store::{Batch, Record as _, Store};
 use crate::tree::{Entry, View};
@@ -104,6 +104,24 @@ impl Uploads {
     pub fn list(&self, view: &View) -> Vec<Arc<Upload>> {
         let sessions = self.sessions();
         sessions.values().filter(|upload| upload.principal == *view.principal()).cloned().collect()
+    }
+
+    /// Refuses one chunk more of somebody who has too many unfinished. Each principal has a number of their own, so that nobody who holds a
+    /// link keeps the owner from uploading (attack D9).
+    ///
+    /// # Errors
+    /// [`Error::LimitReached`].
+    pub fn admit_chunk(&self, view: &View, upload: &Upload, chunk: &ChunkName) -> Result<()> {
+        let space = view.chunk_space()?;
+        let most = match view.principal() {
+            Principal::User(_) => USER_CHUNKS_MAX,
+            Principal::Link(_) | Principal::Anonymous => LINK_CHUNKS_MAX,
+        };
+        let have: usize = self.list(view).iter().map(|upload| space.chunk_count(upload.id)).sum();
+        if have < most || space.has_chunk(upload.id, chunk) {
+            return Ok(());
+        }
+        Err(Error::LimitReached("too many chunks are unfinished"))
     }
 
     /// Puts a file together and places it; the session ends with it.

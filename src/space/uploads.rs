@@ -22,7 +22,7 @@ use tokio::sync::OwnedRwLockWriteGuard;
 
 use crate::content::{DiskPath, Entry, Files, OpenFile, Staged, Stat};
 use crate::domain::{At, Checksum, ChunkName, Error, PutRequest, Result, SpaceId, Timestamp, UploadId, Written};
-use crate::limits::{PUT_COLLECTED_BYTES_MAX, SPACE_CHUNKS_MAX, UPLOAD_CHUNKS_MAX};
+use crate::limits::{PUT_COLLECTED_BYTES_MAX, UPLOAD_CHUNKS_MAX, UPLOAD_EMPTY_CHUNKS_MAX};
 use crate::space::hash::Hashing;
 use crate::space::put::Content;
 use crate::space::{Inner, Space, lock};
@@ -83,10 +83,6 @@ impl Uploads {
 
     fn get(&self, id: UploadId) -> Result<Arc<Upload>> {
         lock(&self.known).get(&id).cloned().ok_or(Error::NotFound)
-    }
-
-    fn chunks(&self) -> usize {
-        lock(&self.known).values().map(|upload| lock(&upload.chunks).len()).sum()
     }
 }
 
@@ -151,6 +147,16 @@ impl Space {
         Ok(self.uploads.get(id)?.bytes())
     }
 
+    /// How many chunks of an upload have come; none where it has ended.
+    pub fn chunk_count(&self, id: UploadId) -> usize {
+        self.uploads.get(id).map_or(0, |upload| lock(&upload.chunks).len())
+    }
+
+    /// Whether a chunk of that name has come.
+    pub fn has_chunk(&self, id: UploadId, name: &ChunkName) -> bool {
+        self.uploads.get(id).is_ok_and(|upload| lock(&upload.chunks).contains_key(name))
+    }
+
     /// The chunks of an upload, in the order of their bytes.
     ///
     /// # Errors
@@ -166,7 +172,7 @@ impl Space {
     pub async fn put_chunk(&self, id: UploadId, name: ChunkName, length: Option<u64>, body: Incoming) -> Result<(bool, usize)> {
         let upload = self.uploads.get(id)?;
         let old = lock(&upload.chunks).get(&name).map(|(size, _)| *size);
-        if old.is_none() && (lock(&upload.chunks).len() >= UPLOAD_CHUNKS_MAX || self.uploads.chunks() >= SPACE_CHUNKS_MAX) {
+        if old.is_none() && lock(&upload.chunks).len() >= UPLOAD_CHUNKS_MAX {
             return Err(Error::LimitReached("the upload has too many chunks"));
         }
         let old = old.unwrap_or(0);
@@ -220,6 +226,10 @@ impl Space {
         let old = chunks.get(&name).map(|(size, _)| *size);
         if old.is_none() && chunks.len() >= UPLOAD_CHUNKS_MAX {
             return Err(Error::LimitReached("the upload has too many chunks"));
+        }
+        let empty = |chunks: &BTreeMap<ChunkName, (u64, Timestamp)>| chunks.values().filter(|(size, _)| *size == 0).count();
+        if size == 0 && old != Some(0) && empty(&chunks) >= UPLOAD_EMPTY_CHUNKS_MAX {
+            return Err(Error::LimitReached("the upload has too many chunks without a byte"));
         }
         // Counted before it is compared, so that chunks which come together cannot pass together.
         self.uploads.bytes.fetch_add(size, Ordering::Relaxed);

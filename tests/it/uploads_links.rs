@@ -1,6 +1,7 @@
 //! Uploads in chunks by whoever has a link.
 
 use causeway::domain::Secret;
+use causeway::limits::{LINK_CHUNKS_MAX, UPLOAD_EMPTY_CHUNKS_MAX};
 use causeway::service::admin::{Command, LinkRow, LinkTerms};
 
 use crate::support::federation::names;
@@ -128,5 +129,54 @@ async fn numbered_chunks_come_by_links_too() {
         server.ask("PUT", &path).header("oc-chunked", "1").body(content).expect(201).await;
     }
     assert_eq!(server.get("anna", "/Photos/n.bin").await, "abcd");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn d9_the_chunks_of_a_link_leave_room_for_those_of_its_owner() {
+    let server = with_folder().await;
+    let link = server.link("anna", "/Photos", "drop").await;
+    session(&server, &link, "MKCOL", "many").expect(201).await;
+    session(&server, &link, "PUT", "many/0").body("x").expect(201).await;
+    session(&server, &link, "MKCOL", "more").expect(201).await;
+    let own = |method: &str, below: &str| server.ask(method, &format!("/dav/uploads/anna/{below}")).basic("anna", &password("anna"));
+    own("MKCOL", "s").expect(201).await;
+    // As if they had been sent: what earlier runs left counts too.
+    let uploads = server.data().join(".causeway/uploads/1");
+    let folders = std::fs::read_dir(uploads).unwrap().map(|folder| folder.unwrap().path());
+    let many = folders.into_iter().find(|folder| folder.join("0~1").exists()).unwrap();
+    let asleep = server.sleep().await;
+    for number in 1..LINK_CHUNKS_MAX {
+        std::fs::write(many.join(format!("{number}~1")), "x").unwrap();
+    }
+    let server = asleep.wake().await;
+    session(&server, &link, "PUT", "more/1").body("x").expect(403).await;
+    session(&server, &link, "PUT", &format!("many/{LINK_CHUNKS_MAX}")).body("x").expect(403).await;
+    // Another link, the owner, and a chunk that is sent again.
+    let other = server.link("anna", "/Photos", "edit").await;
+    session(&server, &other, "MKCOL", "s").expect(201).await;
+    session(&server, &other, "PUT", "s/1").body("x").expect(201).await;
+    server.ask("PUT", "/dav/uploads/anna/s/1").basic("anna", &password("anna")).body("x").expect(201).await;
+    session(&server, &link, "PUT", "many/0").body("y").expect(204).await;
+    session(&server, &link, "DELETE", "many").expect(204).await;
+    session(&server, &link, "PUT", "more/1").body("x").expect(201).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn d9_chunks_without_bytes_are_few() {
+    let server = with_folder().await;
+    let link = server.link("anna", "/Photos", "edit").await;
+    session(&server, &link, "MKCOL", "s").expect(201).await;
+    // Clients send an empty file as one.
+    for number in 0..UPLOAD_EMPTY_CHUNKS_MAX {
+        session(&server, &link, "PUT", &format!("s/{number}")).expect(201).await;
+    }
+    session(&server, &link, "PUT", "s/0").expect(204).await;
+    session(&server, &link, "PUT", "s/many").expect(403).await;
+    session(&server, &link, "PUT", "s/many").body("x").expect(201).await;
+    session(&server, &link, "PUT", "s/many").expect(403).await;
+    finish(&server, &link, "s", "/a.txt").expect(204).await;
+    assert_eq!(server.get("anna", "/Photos/a.txt").await, "x");
     server.stop().await;
 }
