@@ -70,6 +70,9 @@ pub(super) fn unavailable(wait: Duration) -> Response<Body> {
     retry_after(fixed(StatusCode::SERVICE_UNAVAILABLE, XML, sabre!("ServiceUnavailable", "Not now. Try again soon.")), wait)
 }
 
+/// How long visitors wait before they ask again for a link whose owner is disabled.
+pub(super) const DISABLED_WAIT: Duration = Duration::from_secs(120);
+
 /// 508: the request came back to us.
 pub(super) fn loop_detected() -> Response<Body> {
     fixed(StatusCode::LOOP_DETECTED, XML, sabre!("LoopDetected", "The mounts of these servers form a loop."))

@@ -301,6 +301,7 @@ impl Asked<'_> {
     fn closed(&self, closed: Closed) -> Response<Body> {
         match closed {
             Closed::Unknown => answers::not_found(),
+            Closed::Disabled => answers::unavailable(answers::DISABLED_WAIT),
             Closed::NeedsPassword => answers::unauthorized(),
             Closed::WrongPassword => {
                 self.app.metrics.refused_logins.inc();

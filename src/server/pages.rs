@@ -63,7 +63,7 @@ impl Asked<'_> {
         let now = self.app.services.clock().now();
         let mut cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         if link.password_hash.is_none() || cookies.any(|cookies| self.app.passes.admits(&link, cookies, now)) {
-            return Ok(link);
+            return sharing.admit(link);
         }
         Err(Closed::NeedsPassword)
     }
@@ -88,6 +88,7 @@ impl Asked<'_> {
     fn page_closed(&self, closed: Closed, base: &str) -> Response<Body> {
         match closed {
             Closed::Unknown => public::gone(),
+            Closed::Disabled => answers::retry_after(public::later(), answers::DISABLED_WAIT),
             Closed::NeedsPassword => public::ask_password(base, false),
             Closed::WrongPassword => {
                 self.app.metrics.refused_logins.inc();

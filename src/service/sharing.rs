@@ -52,8 +52,10 @@ pub struct Visit<'a> {
 /// Why a link does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// There is no such link, it has expired, or its owner is disabled.
+    /// There is no such link, or it has expired.
     Unknown,
+    /// It is there, and its owner is disabled: it may come back.
+    Disabled,
     /// It wants a password.
     NeedsPassword,
     /// The password is wrong.
@@ -115,7 +117,7 @@ impl Sharing {
     /// [`Closed`]; a token that is not known counts as a guess.
     pub async fn open_link(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
         let link = self.knock(visit).await?;
-        let Some(stored) = &link.password_hash else { return Ok(link) };
+        let Some(stored) = &link.password_hash else { return self.admit(link) };
         let Some(password) = visit.password.filter(|password| !password.is_empty()) else { return Err(Closed::NeedsPassword) };
         let subject = format!("link:{}", link.id.0);
         if let Some(wait) = self.gate.throttle.subject_waits(&subject)
@@ -124,7 +126,7 @@ impl Sharing {
             return Err(Closed::Throttled(wait));
         }
         match self.gate.passwords.verify(&subject, Some(stored), password).await {
-            Verdict::Right => Ok(link),
+            Verdict::Right => self.admit(link),
             Verdict::StillWrong => Err(Closed::WrongPassword),
             Verdict::Wrong => {
                 self.gate.throttle.failed(visit.address, &subject);
@@ -135,7 +137,17 @@ impl Sharing {
         }
     }
 
-    /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor.
+    /// What somebody gets who may come in. Of a disabled owner nothing now, which is not to say that it is gone: servers that mounted the
+    /// link would let go of it.
+    ///
+    /// # Errors
+    /// [`Closed::Disabled`].
+    pub fn admit(&self, link: Arc<Link>) -> Result<Arc<Link>, Closed> {
+        if self.gate.disabled.holds(&link.owner) { Err(Closed::Disabled) } else { Ok(link) }
+    }
+
+    /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor, and then ask
+    /// [`Sharing::admit`].
     ///
     /// # Errors
     /// [`Closed`]; a token that is not known counts as a guess.
@@ -143,8 +155,7 @@ impl Sharing {
         if let Some(wait) = self.gate.throttle.address_waits(visit.address) {
             return Err(Closed::Throttled(wait));
         }
-        let open = |link: &Arc<Link>| !is_expired(link, self.clock.now()) && !self.gate.disabled.holds(&link.owner);
-        match self.find(visit.token).filter(open) {
+        match self.find(visit.token).filter(|link| !is_expired(link, self.clock.now())) {
             Some(link) => Ok(link),
             None => Err(self.unknown(visit).await),
         }

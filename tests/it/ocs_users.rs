@@ -2,7 +2,7 @@
 
 use causeway::domain::Secret;
 use causeway::service::Reason;
-use causeway::service::admin::{AccountCommand, Command, GroupCommand, Outcome};
+use causeway::service::admin::{AccountCommand, Command, GroupCommand, LinkTerms, Outcome};
 use serde_json::{Value, json};
 
 use crate::ocs::json as read;
@@ -262,10 +262,20 @@ async fn a_disabled_account_is_closed_with_its_links_and_comes_back_whole() {
     assert_eq!(logs_in(&server, "bob", &password("bob")).await, 401);
     assert_eq!(logs_in(&server, "bob", app.expose()).await, 401);
     server.ask("GET", "/ocs/v1.php/cloud/user").basic("bob", &password("bob")).expect(401).await;
-    server.ask("GET", &format!("/s/{token}")).expect(404).await;
-    server.ask("GET", &format!("/public.php/dav/files/{token}/a.txt")).expect(404).await;
-    server.ask("PROPFIND", "/public.php/webdav/").basic(&token, "").expect(401).await;
-    server.ask("POST", &format!("/index.php/apps/files_sharing/shareinfo?t={token}")).body("password=").expect(404).await;
+    for ask in [
+        server.ask("GET", &format!("/s/{token}")),
+        server.ask("GET", &format!("/s/{token}")).basic("public", "x"),
+        server.ask("GET", &format!("/s/{token}/download")),
+        server.ask("GET", &format!("/public.php/dav/files/{token}/a.txt")),
+        server.ask("MKCOL", &format!("/public.php/dav/uploads/{token}/s")),
+        server.ask("PROPFIND", "/public.php/webdav/").basic(&token, ""),
+        server.ask("POST", &format!("/index.php/apps/files_sharing/shareinfo?t={token}")).body("password="),
+    ] {
+        // Gone would make other servers drop their mounts of it.
+        let away = ask.expect(503).await;
+        assert!(away.header("retry-after").is_some());
+        assert!(!away.text().contains("bob") && !away.text().contains("a.txt"), "{}", away.text());
+    }
     let (_, bob) = done(ocs(&server, "root", "GET", "users/bob", "")).await;
     assert_eq!((&bob["enabled"], &bob["groups"]), (&false.into(), &json!(["staff"])));
     assert_eq!(code(&server, "root", "PUT", "users/bob/enable", "").await, 100);
@@ -310,5 +320,38 @@ async fn parameters_may_come_in_any_kind_of_body() {
     assert_eq!(done(ocs(&server, "root", "GET", "groups/staff", "")).await.1["users"], json!(["anna", "bob", "u1", "u2", "u3"]));
     post("application/json", "[]".to_owned()).expect(400).await;
     post("application/x-www-form-urlencoded", "x".repeat(100_000)).expect(400).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f4_that_an_account_is_disabled_is_told_to_who_knows_the_password_of_its_link() {
+    let server = with_staff().await;
+    server.mkcol("bob", "/Photos").await;
+    let terms = LinkTerms { password: Some(Secret::new("open up")), ..LinkTerms::default() };
+    let link = server.link_with("bob", "/Photos", terms).await;
+    let token = link.url.rsplit('/').next().unwrap();
+    let page = format!("/s/{token}");
+    let login = |password: &str| {
+        let ask = server.ask("POST", &format!("{page}/authenticate")).header("content-type", "application/x-www-form-urlencoded");
+        ask.body(format!("password={password}"))
+    };
+    let pass = login("open+up").expect(303).await.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert_eq!(code(&server, "root", "PUT", "users/bob/disable", "").await, 100);
+    let dav = |password: &str| server.ask("PROPFIND", "/public.php/webdav/").header("depth", "0").basic(token, password);
+    dav("").expect(401).await;
+    dav("wrong").expect(401).await;
+    assert!(server.ask("GET", &page).send().await.text().contains("type=\"password\""));
+    let info = |password: &str| server.ask("POST", &format!("/index.php/apps/files_sharing/shareinfo?t={token}")).body(password);
+    info("password=wrong").expect(403).await;
+    // More often than anybody may guess.
+    for _ in 0..25 {
+        dav("open up").expect(503).await;
+    }
+    info("password=open+up").expect(503).await;
+    login("open+up").expect(503).await;
+    server.ask("GET", &page).header("cookie", &pass).expect(503).await;
+    assert_eq!(code(&server, "root", "PUT", "users/bob/enable", "").await, 100);
+    dav("open up").expect(207).await;
+    server.ask("GET", &page).header("cookie", &pass).expect(200).await;
     server.stop().await;
 }

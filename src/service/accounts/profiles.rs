@@ -10,7 +10,8 @@ use crate::service::Refusal;
 use crate::service::refusal::Result;
 use crate::store::{Batch, Record as _, Store};
 
-/// The accounts that are disabled. Accounts decide, links ask; clones share it.
+/// The accounts that are disabled. Accounts decide, links ask; clones share it. What a disabled user shared with others of this server stays
+/// open to them: they work on, and whoever ends the account for good decides about its files.
 #[derive(Debug, Clone, Default)]
 pub struct Disabled(Arc<RwLock<HashSet<String>>>);
 
