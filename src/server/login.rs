@@ -1,5 +1,6 @@
 //! Login flow v2: who may see its pages and press its button is judged here; what the pages show is `protocol::login`.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::{COOKIE, LOCATION, SET_COOKIE, USER_AGENT};
@@ -20,8 +21,8 @@ use crate::wire::{Body, href};
 /// The cookie of somebody who signed in; its path is the flow's, so that several flows can be open in one browser.
 const COOKIE_NAME: &str = "causeway_login";
 
-/// Which part of the flow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which part of the flow. **Invariant**: its `Debug` shows no secret (attack F6).
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// `POST /login/v2`: a client begins.
     Start,
@@ -60,6 +61,17 @@ impl Step {
             "grant" if known => Some(Step::Grant { base, token }),
             _ => None,
         }
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Step::Start => "Start",
+            Step::Poll => "Poll",
+            Step::SignIn { .. } => "SignIn(..)",
+            Step::Grant { .. } => "Grant(..)",
+        })
     }
 }
 
@@ -159,6 +171,11 @@ impl Asked<'_> {
 
     async fn grant(&self, request: Request<Body>, base: &str, token: &str) -> Response<Body> {
         let cookie = cookie(request.headers()).map(str::to_owned);
+        let services = &self.app.services;
+        let visitor = cookie.as_deref().and_then(|cookie| services.login_flows().visitor(token, cookie));
+        if visitor.is_some_and(|visitor| !services.accounts().has_room_for_app_password(&visitor.user)) {
+            return login::full();
+        }
         let form = Fields::read(request).await;
         let granted = cookie.zip(form).and_then(|(cookie, form)| {
             let state = form.get("state")?;
@@ -215,5 +232,18 @@ fn see_other(place: &str, cookie: Option<String>) -> Response<Body> {
 fn set_header(response: &mut Response<Body>, cookie: &str) {
     if let Ok(value) = HeaderValue::from_str(cookie) {
         response.headers_mut().insert(SET_COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f6_debug_shows_no_secret_of_a_page() {
+        for path in ["/flow/SECRET", "/flow/SECRET/grant"] {
+            let step = Step::parse(path, "/login/v2").unwrap();
+            assert!(!format!("{step:?}").contains("SECRET"), "{step:?}");
+        }
     }
 }

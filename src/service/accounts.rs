@@ -211,6 +211,11 @@ impl Accounts {
         self.app_passwords.read().unwrap_or_else(PoisonError::into_inner).values().filter(|app| app.user == *user).count()
     }
 
+    /// Whether an account can have one more.
+    pub fn has_room_for_app_password(&self, user: &UserName) -> bool {
+        self.app_passwords(user) < APP_PASSWORDS_MAX
+    }
+
     /// The app passwords of an account, oldest first; the passwords themselves are not kept.
     pub fn list_app_passwords(&self, user: &UserName) -> Vec<AppPassword> {
         let all = self.app_passwords.read().unwrap_or_else(PoisonError::into_inner);
@@ -283,7 +288,7 @@ impl Accounts {
     pub async fn add_app_password(&self, name: &str, label: String) -> Result<Secret> {
         let _changing = self.changing.lock().await;
         let user = self.require(name)?;
-        if self.app_passwords(&user.name) >= APP_PASSWORDS_MAX {
+        if !self.has_room_for_app_password(&user.name) {
             return Err(Refusal::refused(format!("`{name}` has {APP_PASSWORDS_MAX} app passwords already")));
         }
         let password = random_password()?;

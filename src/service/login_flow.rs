@@ -36,6 +36,8 @@ struct Table {
     flows: HashMap<Digest, Flow>,
     /// From the SHA-256 of the client's secret to the flow.
     polls: HashMap<Digest, Digest>,
+    /// How many there were so far.
+    begun: u64,
 }
 
 struct Flow {
@@ -43,6 +45,8 @@ struct Flow {
     client: String,
     network: IpAddr,
     base: String,
+    /// The how-manieth it is.
+    begun: u64,
     expires: Timestamp,
     state: State,
 }
@@ -121,17 +125,18 @@ impl LoginFlows {
         let now = self.clock.now();
         let mut table = self.table();
         table.forget(now);
-        if table.flows.len() >= LOGIN_FLOWS_MAX {
-            return Err(NotStarted::Everywhere);
-        }
-        if table.flows.values().filter(|flow| flow.network == network).count() >= LOGIN_FLOWS_PER_ADDRESS_MAX {
+        let of_network = table.flows.values().filter(|flow| flow.network == network).count();
+        if of_network >= LOGIN_FLOWS_PER_ADDRESS_MAX && !table.evict(network) {
             return Err(NotStarted::Address);
+        }
+        if table.flows.len() >= LOGIN_FLOWS_MAX && !table.fullest().is_some_and(|network| table.evict(network)) {
+            return Err(NotStarted::Everywhere);
         }
         let (polled, page) = (digest(poll.expose()), digest(login.expose()));
         let expires = now.saturating_add(LOGIN_FLOW_SECONDS);
-        let flow = Flow { poll: polled, client: label(client), network, base, expires, state: State::Open };
-        table.polls.insert(polled, page);
-        table.flows.insert(page, flow);
+        table.begun += 1;
+        let flow = Flow { poll: polled, client: label(client), network, base, begun: table.begun, expires, state: State::Open };
+        table.insert(page, flow);
         Ok(Started { poll, login })
     }
 
@@ -198,15 +203,22 @@ impl LoginFlows {
     /// # Errors
     /// Where no app password can be made.
     pub async fn poll(&self, accounts: &Accounts, token: &str) -> Result<Option<Issued>> {
-        let Some(Flow { client, base, state: State::Granted { user }, .. }) = self.take_granted(token) else { return Ok(None) };
-        if !accounts.is_enabled(&user) {
-            return Ok(None);
+        let Some((page, flow)) = self.take_granted(token) else { return Ok(None) };
+        let user = match &flow.state {
+            State::Granted { user } if accounts.is_enabled(user) => user.clone(),
+            State::Granted { .. } | State::SignedIn { .. } | State::Open => return Ok(None),
+        };
+        match accounts.add_app_password(user.as_str(), flow.client.clone()).await {
+            Ok(password) => Ok(Some(Issued { server: flow.base, user, password })),
+            Err(refusal) => {
+                // The client goes on polling, and the grant stays what it was.
+                self.table().insert(page, flow);
+                Err(refusal)
+            }
         }
-        let password = accounts.add_app_password(user.as_str(), client).await?;
-        Ok(Some(Issued { server: base, user, password }))
     }
 
-    fn take_granted(&self, token: &str) -> Option<Flow> {
+    fn take_granted(&self, token: &str) -> Option<(Digest, Flow)> {
         let polled = digest(token);
         let mut table = self.table();
         let page = *table.polls.get(&polled)?;
@@ -214,7 +226,7 @@ impl LoginFlows {
         match flow.state {
             State::Granted { .. } => {
                 table.polls.remove(&polled);
-                table.flows.remove(&page)
+                table.flows.remove(&page).map(|flow| (page, flow))
             }
             State::Open | State::SignedIn { .. } => None,
         }
@@ -230,8 +242,35 @@ impl Table {
         self.flows.get(&digest(login)).filter(|flow| flow.expires > now)
     }
 
+    fn insert(&mut self, page: Digest, flow: Flow) {
+        self.polls.insert(flow.poll, page);
+        self.flows.insert(page, flow);
+    }
+
+    /// Ends the oldest flow of a network on whose page nobody has signed in: who opens flows without end keeps only themselves out. False
+    /// where there is none.
+    fn evict(&mut self, network: IpAddr) -> bool {
+        let open = self.flows.iter().filter(|(_, flow)| flow.network == network && matches!(flow.state, State::Open));
+        let Some(page) = open.min_by_key(|(_, flow)| flow.begun).map(|(page, _)| *page) else { return false };
+        if let Some(flow) = self.flows.remove(&page) {
+            self.polls.remove(&flow.poll);
+        }
+        true
+    }
+
+    /// Of the networks that have a flow to end, the one with the most flows.
+    fn fullest(&self) -> Option<IpAddr> {
+        let mut networks: HashMap<IpAddr, (usize, bool)> = HashMap::new();
+        for flow in self.flows.values() {
+            let (flows, open) = networks.entry(flow.network).or_default();
+            *flows += 1;
+            *open |= matches!(flow.state, State::Open);
+        }
+        networks.into_iter().filter(|(_, (_, open))| *open).max_by_key(|(_, (flows, _))| *flows).map(|(network, _)| network)
+    }
+
     fn forget(&mut self, now: Timestamp) {
-        let Table { flows, polls } = self;
+        let Table { flows, polls, .. } = self;
         flows.retain(|_, flow| {
             let stays = flow.expires > now;
             if !stays {
@@ -331,16 +370,50 @@ mod tests {
         let (flows, clock) = flows();
         let started = flows.start("", from("2001:db8::1"), String::new()).unwrap();
         for _ in 1..LOGIN_FLOWS_PER_ADDRESS_MAX {
-            flows.start("x", from("2001:db8::2"), String::new()).unwrap();
+            let flow = flows.start("x", from("2001:db8::2"), String::new()).unwrap();
+            flows.sign_in(flow.login.expose(), &UserName::parse("anna").unwrap()).unwrap().unwrap();
         }
+        let newer = flows.start("x", from("2001:db8::3"), String::new()).unwrap();
+        assert!(flows.client(started.login.expose()).is_none(), "the one where nobody has signed in");
+        flows.sign_in(newer.login.expose(), &UserName::parse("anna").unwrap()).unwrap().unwrap();
         assert_eq!(flows.start("x", from("2001:db8::3"), String::new()).unwrap_err(), NotStarted::Address);
         flows.start("x", from("192.0.2.1"), String::new()).unwrap();
-        assert!(flows.client(started.login.expose()).is_some());
+        assert!(flows.client(newer.login.expose()).is_some());
+        assert_eq!(flows.table().flows.len(), flows.table().polls.len());
         clock.advance(LOGIN_FLOW_SECONDS);
-        assert!(flows.client(started.login.expose()).is_none());
+        assert!(flows.client(newer.login.expose()).is_none());
         flows.start("x", from("2001:db8::3"), String::new()).unwrap();
         assert_eq!(flows.table().flows.len(), 1);
         assert_eq!(flows.table().polls.len(), 1);
+    }
+
+    #[test]
+    fn whoever_fills_the_table_loses_flows_and_others_do_not() {
+        let (flows, _) = flows();
+        let quiet = flows.start("phone", from("192.0.2.1"), String::new()).unwrap();
+        let loud = flows.start("x", from("198.51.100.7"), String::new()).unwrap();
+        let second = flows.start("x", from("198.51.100.7"), String::new()).unwrap();
+        for number in flows.table().flows.len()..LOGIN_FLOWS_MAX {
+            let number = u32::try_from(number).unwrap();
+            let flow = Flow {
+                poll: digest(&format!("poll {number}")),
+                client: String::new(),
+                network: IpAddr::from((0x0a00_0000 + number).to_be_bytes()),
+                base: String::new(),
+                begun: 0,
+                expires: Timestamp::MAX,
+                state: State::Open,
+            };
+            flows.table().insert(digest(&format!("page {number}")), flow);
+        }
+        flows.start("y", from("203.0.113.1"), String::new()).unwrap();
+        assert_eq!((flows.table().flows.len(), flows.table().polls.len()), (LOGIN_FLOWS_MAX, LOGIN_FLOWS_MAX));
+        assert!(flows.client(loud.login.expose()).is_none());
+        assert!(flows.client(second.login.expose()).is_some() && flows.client(quiet.login.expose()).is_some());
+        for flow in flows.table().flows.values_mut() {
+            flow.state = State::Granted { user: UserName::parse("anna").unwrap() };
+        }
+        assert_eq!(flows.start("y", from("203.0.113.2"), String::new()).unwrap_err(), NotStarted::Everywhere);
     }
 
     #[test]

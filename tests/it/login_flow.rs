@@ -2,7 +2,7 @@
 
 use causeway::config::PublicUrl;
 use causeway::domain::Clock;
-use causeway::limits::{LOGIN_FLOW_SECONDS, LOGIN_FLOWS_PER_ADDRESS_MAX};
+use causeway::limits::{APP_PASSWORDS_MAX, LOGIN_FLOW_SECONDS, LOGIN_FLOWS_PER_ADDRESS_MAX};
 use causeway::service::admin::{AccountCommand, Command, Outcome};
 
 use crate::ocs::json;
@@ -224,15 +224,54 @@ async fn flows_end_after_twenty_minutes() {
 }
 
 #[tokio::test]
-async fn one_address_cannot_open_flows_without_end() {
-    let server = TestServer::start_with(Clock::fixed(1_800_000_000), |_config| {}).await;
+async fn who_opens_flows_without_end_keeps_nobody_else_out() {
+    let server = with_anna().await;
+    let (signed, granted, idle) = (begin(&server).await, begin(&server).await, begin(&server).await);
+    let (signed_cookie, signed_state) = at_the_button(&server, &signed).await;
+    let (cookie, state) = at_the_button(&server, &granted).await;
+    press(&server, &granted, &cookie, &state).expect(200).await;
     for _ in 0..LOGIN_FLOWS_PER_ADDRESS_MAX {
         begin(&server).await;
     }
-    let refused = server.ask("POST", "/index.php/login/v2").expect(429).await;
-    assert!(refused.header("retry-after").is_some());
-    server.clock().advance(LOGIN_FLOW_SECONDS);
-    begin(&server).await;
+    server.ask("GET", &idle.page).expect(404).await;
+    let late = begin(&server).await;
+    server.ask("GET", &late.page).expect(200).await;
+    press(&server, &signed, &signed_cookie, &signed_state).expect(200).await;
+    poll(&server, &signed).expect(200).await;
+    poll(&server, &granted).expect(200).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_grant_is_kept_until_its_password_can_be_made() {
+    let server = with_anna().await;
+    let flow = begin(&server).await;
+    let (cookie, state) = at_the_button(&server, &flow).await;
+    let make = async || {
+        server.execute(Command::UserAppPassword { name: "anna".to_owned(), label: "old".to_owned() }).await;
+    };
+    for _ in 1..APP_PASSWORDS_MAX {
+        make().await;
+    }
+    press(&server, &flow, &cookie, &state).expect(200).await;
+    make().await;
+    poll(&server, &flow).expect(404).await;
+    // Who would get nothing is told so, where something can be done about it.
+    let full = begin(&server).await;
+    let (cookie, state) = at_the_button(&server, &full).await;
+    let refused = press(&server, &full, &cookie, &state).expect(403).await;
+    is_guarded(&refused);
+    assert!(refused.text().contains("too many app passwords"), "{}", refused.text());
+    poll(&server, &full).expect(404).await;
+    let listed = server.execute(Command::Account { name: "anna".to_owned(), what: AccountCommand::AppPasswords }).await;
+    let Outcome::AppPasswords(rows) = listed else { panic!("{listed:?}") };
+    for row in &rows[..2] {
+        server.execute(Command::Account { name: "anna".to_owned(), what: AccountCommand::Revoke { id: row.id } }).await;
+    }
+    poll(&server, &flow).expect(200).await;
+    poll(&server, &flow).expect(404).await;
+    press(&server, &full, &cookie, &state).expect(200).await;
+    poll(&server, &full).expect(200).await;
     server.stop().await;
 }
 

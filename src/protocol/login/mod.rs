@@ -41,6 +41,7 @@ enum Content<'a> {
     SignIn { base: &'a str, client: &'a str, problem: Option<&'static str> },
     Grant { base: &'a str, client: &'a str, user: &'a str, state: &'a str },
     Done { client: &'a str },
+    Full,
     Over,
     Later,
 }
@@ -73,6 +74,11 @@ pub fn ask_grant(base: &str, visitor: &Visitor) -> Response<Body> {
 /// The page after the button.
 pub fn done(visitor: &Visitor) -> Response<Body> {
     render(StatusCode::OK, &Page { title: "Access granted", style: STYLE, content: Content::Done { client: &visitor.client } })
+}
+
+/// The page instead of the button's, for an account that can have no more app passwords. The flow goes on once one of them is revoked.
+pub fn full() -> Response<Body> {
+    render(StatusCode::FORBIDDEN, &Page { title: "No room for another client", style: STYLE, content: Content::Full })
 }
 
 /// The page of a flow that is unknown or over, 404, or that this browser may not grant, 403.
