@@ -254,6 +254,15 @@ impl Accounts {
         Ok(self.publish(user))
     }
 
+    /// Whether a new account of this name would take in files that lie in the data folder already.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub async fn would_adopt(&self, name: &UserName) -> Result<bool> {
+        let (spaces, name) = (self.spaces.clone(), name.clone());
+        blocking(move || spaces.holds_files(&name)).await
+    }
+
     fn next_space(&self) -> Result<SpaceId> {
         let last = self.store.get::<LastSpace>(LAST_SPACE)?.map_or(0, |LastSpace(SpaceId(last))| last);
         let used = self.list().iter().map(|user| user.space.0).max().unwrap_or(0);

@@ -156,6 +156,12 @@ impl Spaces {
         self.register(space, user.clone(), None)
     }
 
+    /// Whether a folder lies where the home of a user would be, with anything in it. Blocks.
+    pub fn holds_files(&self, user: &UserName) -> Result<bool> {
+        let there = self.inner.files.list(&DiskPath::home(user))?;
+        Ok(there.is_some_and(|listing| !listing.entries.is_empty() || !listing.skipped.is_empty()))
+    }
+
     /// Makes a space known: of every user at start. Blocks for some reads. A space that is known already only gets the quota.
     pub fn register(&self, space: SpaceId, user: UserName, quota: Option<u64>) -> Result<()> {
         if let Some(known) = self.get(space) {

@@ -355,3 +355,22 @@ async fn f4_that_an_account_is_disabled_is_told_to_who_knows_the_password_of_its
     server.ask("GET", &page).header("cookie", &pass).expect(200).await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn d11_a_subadmin_does_not_get_a_folder_that_lies_in_the_data_folder() {
+    let server = with_staff().await;
+    let stray = server.data().join("dora");
+    std::fs::create_dir(&stray).unwrap();
+    std::fs::write(stray.join("secret.txt"), "of somebody else").unwrap();
+    let body = "userid=dora&password=secret+word&groups[]=staff";
+    assert_eq!(code(&server, "anna", "POST", "users", body).await, 103);
+    assert_eq!(logs_in(&server, "dora", "secret word").await, 401);
+    std::fs::create_dir(server.data().join("emil")).unwrap();
+    let empty = body.replace("dora", "emil");
+    assert_eq!(code(&server, "anna", "POST", "users", &empty).await, 100, "nothing is in it");
+    // As with the command: this is how files are taken in.
+    assert_eq!(code(&server, "root", "POST", "users", body).await, 100);
+    let got = server.ask("GET", "/remote.php/webdav/secret.txt").basic("dora", "secret word").expect(200).await;
+    assert_eq!(got.text(), "of somebody else");
+    server.stop().await;
+}

@@ -62,6 +62,10 @@ async fn create(call: &Call, actor: &Actor<'_>) -> Answer {
     actor.demand_subadmin()?;
     let Wanted { new, email, groups, subadmin } = wanted(call, actor)?;
     let services = &call.services;
+    // Whose they are is not the subadmin's to say, who would get at them by the password of the new account.
+    if !actor.is_admin() && services.accounts().would_adopt(&new.name).await.map_err(|refusal| failed(103, &refusal))? {
+        return Err(Problem::new(103, "There are files of this name on the server already. An administrator can make this user."));
+    }
     let made = services.accounts().add(new).await;
     // The name was free a moment ago; somebody else may have been quicker.
     let user = made.map_err(|refusal| failed(if refusal.reason == Reason::Refused { 102 } else { 103 }, &refusal))?;
