@@ -374,3 +374,29 @@ async fn d11_a_subadmin_does_not_get_a_folder_that_lies_in_the_data_folder() {
     assert_eq!(got.text(), "of somebody else");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_app_password_makes_no_administrator_and_resets_no_password() {
+    let server = with_staff().await;
+    for (name, member) in [("root", "carl"), ("anna", "bob")] {
+        let made = server.execute(Command::UserAppPassword { name: name.to_owned(), label: String::new() }).await;
+        let Outcome::Secret(app) = made else { panic!("{made:?}") };
+        let by_app = async |method: &str, path: &str, body: &str| {
+            let ask = server.ask(method, &format!("/ocs/v2.php/cloud/{path}")).basic(name, app.expose());
+            ask.header("content-type", "application/x-www-form-urlencoded").header("ocs-apirequest", "true").body(body).send().await
+        };
+        let reset = by_app("PUT", &format!("users/{member}"), "key=password&value=stolen").await;
+        assert_eq!((reset.status, reset.text().contains("password of the account")), (403, true), "{}", reset.text());
+        assert_eq!(logs_in(&server, member, &password(member)).await, 207);
+        assert_eq!(by_app("PUT", &format!("users/{member}"), "key=email&value=x@example.org").await.status, 200);
+        if name == "root" {
+            assert_eq!(by_app("POST", "users", "userid=mallory&password=x&groups[]=admin").await.status, 403);
+            assert_eq!(code(&server, "root", "GET", "users/mallory", "").await, 998);
+            assert_eq!(by_app("POST", "users/carl/groups", "groupid=admin").await.status, 403);
+            assert_eq!(by_app("POST", "users/carl/groups", "groupid=staff").await.status, 200);
+            assert_eq!(by_app("POST", "users", "userid=dora&password=x").await.status, 200);
+        }
+    }
+    assert_eq!(done(ocs(&server, "root", "GET", "groups/admin", "")).await.1["users"], json!(["root"]));
+    server.stop().await;
+}

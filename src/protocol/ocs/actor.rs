@@ -38,11 +38,6 @@ impl<'call> Actor<'call> {
         Ok(Actor { session, services: &call.services, administers })
     }
 
-    /// The login.
-    pub(super) fn session(&self) -> &Session {
-        self.session
-    }
-
     /// Whether everything may be asked.
     pub(super) fn is_admin(&self) -> bool {
         self.session.user.admin
@@ -74,6 +69,14 @@ impl<'call> Actor<'call> {
     /// Refuses whoever is no administrator. A 401 would make clients ask for a password that is right already.
     pub(super) fn demand_admin(&self) -> Result<(), Problem> {
         if self.is_admin() { Ok(()) } else { Err(Problem::forbidden("Only an administrator may do this.")) }
+    }
+
+    /// Refuses an app password: what is done now would outlive it (a lost device is shut out by revoking it).
+    pub(super) fn demand_account_password(&self) -> Result<(), Problem> {
+        if self.session.app_password.is_none() {
+            return Ok(());
+        }
+        Err(Problem::forbidden("An app password cannot do this: it takes the password of the account."))
     }
 
     /// Refuses whoever administers nobody.

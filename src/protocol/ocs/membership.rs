@@ -43,7 +43,10 @@ async fn join(call: &Call, actor: &Actor<'_>, id: &str) -> Answer {
     let group = named(call, actor)?;
     let user = actor.ruled(id).ok_or_else(|| Problem::new(103, "The requested user could not be found."))?;
     match group {
-        Named::Admins => call.services.accounts().set_admin(user.name.as_str(), true).await,
+        Named::Admins => {
+            actor.demand_account_password()?;
+            call.services.accounts().set_admin(user.name.as_str(), true).await
+        }
         Named::Group(group) => call.services.groups().add_member(group.name.as_str(), &user).await.map(drop),
     }
     .map_err(|refusal| failed(&refusal))?;

@@ -95,7 +95,10 @@ fn wanted(call: &Call, actor: &Actor<'_>) -> Result<Wanted, Problem> {
             return Err(Problem::new(105, format!("You may not put users into the group {id}.")));
         }
         match group {
-            Named::Admins => admin = true,
+            Named::Admins => {
+                actor.demand_account_password()?;
+                admin = true;
+            }
             Named::Group(group) => groups.push(group.name.to_string()),
         }
     }
@@ -146,11 +149,11 @@ async fn edit(call: &Call, actor: &Actor<'_>, id: &str) -> Answer {
     let done = match key {
         "display" | "displayname" | "displayName" => accounts.set_display_name(name, value.to_owned()).await,
         "email" => accounts.set_email(name, value.to_owned()).await,
-        // The password of one device must not become the account's: it could be revoked no more.
-        "password" if actor.is(&user) && actor.session().app_password.is_some() => {
-            return Err(Problem::forbidden("An app password cannot change the password of the account."));
+        "password" => {
+            // The password of one device must not become an account's: it could be revoked no more.
+            actor.demand_account_password()?;
+            accounts.set_password(name, Secret::new(value)).await
         }
-        "password" => accounts.set_password(name, Secret::new(value)).await,
         "quota" if actor.is_admin() || (actor.rules(&user) && !actor.is(&user)) => {
             let quota = quota(value).ok_or_else(|| Problem::new(102, "The quota is a size such as 5 GB, or none."))?;
             accounts.set_quota(name, quota).await
