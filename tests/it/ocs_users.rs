@@ -400,3 +400,20 @@ async fn an_app_password_makes_no_administrator_and_resets_no_password() {
     assert_eq!(done(ocs(&server, "root", "GET", "groups/admin", "")).await.1["users"], json!(["root"]));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn d11_subadmins_learn_of_no_groups_but_theirs() {
+    let server = with_staff().await;
+    for command in ["secret", "other"] {
+        server.execute(Command::Group(GroupCommand::Add { name: command.to_owned(), display_name: None })).await;
+        server.execute(Command::Group(GroupCommand::AddMember { name: command.to_owned(), user: "bob".to_owned() })).await;
+        server.execute(Command::Group(GroupCommand::AddSubadmin { name: command.to_owned(), user: "bob".to_owned() })).await;
+    }
+    let (_, seen) = done(ocs(&server, "anna", "GET", "users/bob", "")).await;
+    assert_eq!((&seen["groups"], &seen["subadmin"]), (&json!(["staff"]), &json!([])));
+    for (who, path) in [("root", "users/bob"), ("bob", "users/bob"), ("bob", "user")] {
+        let (_, all) = done(ocs(&server, who, "GET", path, "")).await;
+        assert_eq!((&all["groups"], &all["subadmin"]), (&json!(["other", "secret", "staff"]), &json!(["other", "secret"])), "{who} {path}");
+    }
+    server.stop().await;
+}

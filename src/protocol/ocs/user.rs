@@ -3,9 +3,10 @@
 use http::Method;
 
 use crate::domain::{Quota, TreePath, User};
-use crate::protocol::ocs::actor::groups_of;
+use crate::protocol::ocs::actor::Actor;
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
+use crate::protocol::ocs::users::{shown, shown_groups};
 
 /// What an unlimited quota is called (`protocol/owncloud.md` 4).
 const UNLIMITED: i64 = -3;
@@ -14,16 +15,16 @@ const UNLIMITED: i64 = -3;
 pub(super) async fn own(call: &Call) -> Answer {
     let session = call.session()?;
     match call.method {
-        Method::GET | Method::HEAD => details(call, &session.user).await,
+        Method::GET | Method::HEAD => details(call, &Actor::of(call)?, &session.user).await,
         _ => Err(Problem::not_allowed()),
     }
 }
 
 /// What an account is, for its owner and for those who administer it. The older interface says `display-name`, the newer `displayname`.
-pub(super) async fn details(call: &Call, user: &User) -> Answer {
+pub(super) async fn details(call: &Call, actor: &Actor<'_>, user: &User) -> Answer {
     let profile = call.services.accounts().profile(&user.name)?;
     let name = || Value::from(user.display_name.clone());
-    let administers = call.services.groups().subadmin_of(&user.name);
+    let administers = call.services.groups().subadmin_of(&user.name).iter().map(|group| group.name.to_string()).collect();
     Ok(Value::map([
         ("id", user.name.to_string().into()),
         ("display-name", name()),
@@ -31,8 +32,8 @@ pub(super) async fn details(call: &Call, user: &User) -> Answer {
         ("email", profile.email.into()),
         ("language", "en".into()),
         ("enabled", profile.enabled.into()),
-        ("groups", Value::list(groups_of(&call.services, user))),
-        ("subadmin", Value::list(administers.iter().map(|group| group.name.to_string()))),
+        ("groups", Value::list(shown_groups(call, actor, user))),
+        ("subadmin", Value::list(shown(actor, user, administers))),
         ("quota", quota(call, user).await),
     ]))
 }

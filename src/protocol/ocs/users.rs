@@ -43,7 +43,7 @@ async fn show(call: &Call, actor: &Actor<'_>, id: &str) -> Answer {
         actor.demand_subadmin()?;
     }
     let user = own.or_else(|| actor.ruled(id)).ok_or_else(no_user)?;
-    user::details(call, &user).await
+    user::details(call, actor, &user).await
 }
 
 fn no_user() -> Problem {
@@ -205,9 +205,13 @@ fn quota(text: &str) -> Option<Option<u64>> {
     Some(Some(whole.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(thousandths)?))
 }
 
-/// The groups of an account as a subadmin may see them: none but those they administer.
+/// The groups of an account as the caller may see them.
 pub(super) fn shown_groups(call: &Call, actor: &Actor<'_>, user: &User) -> Vec<String> {
-    let all = groups_of(&call.services, user);
+    shown(actor, user, groups_of(&call.services, user))
+}
+
+/// Of groups that have to do with an account, those that the caller may know: a subadmin none but those they administer (attack D11).
+pub(super) fn shown(actor: &Actor<'_>, user: &User, all: Vec<String>) -> Vec<String> {
     if actor.is_admin() || actor.is(user) {
         return all;
     }
