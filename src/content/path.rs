@@ -82,6 +82,11 @@ impl DiskPath {
         self.folder().as_str() == [OWN, STAGING].join("/")
     }
 
+    /// Whether this lies in the purge folder, from which nothing comes back.
+    pub fn is_purged(&self) -> bool {
+        self.folder().as_str() == [OWN, PURGE].join("/")
+    }
+
     /// Whether this lies in a folder whose names matter after a crash: everywhere but where things are on their way in or out.
     pub fn is_kept(&self) -> bool {
         let folder = self.folder();

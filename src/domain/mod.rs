@@ -26,7 +26,7 @@ pub use etag::Etag;
 pub use group::{Group, GroupName, InvalidGroupName};
 pub use keep::{Keep, parse_age};
 pub use lock::{Lock, LockDepth, LockRequest, LockScope, LockToken};
-pub use node::{Children, FileStamp, Kind, MountId, Node, NodeId, PropertyChange, PropertyName, PutRequest, SpaceId, Write};
+pub use node::{Children, FileStamp, Inode, Kind, MountId, Node, NodeId, PropertyChange, PropertyName, PutRequest, SpaceId, Write};
 pub use node::{Expect, Quota, Written};
 pub use path::{At, InvalidPath, Name, TreePath};
 pub use permissions::{Letters, Permissions};

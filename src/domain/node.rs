@@ -52,6 +52,29 @@ pub struct FileStamp {
     pub btime_ns: i64,
 }
 
+impl FileStamp {
+    /// Which file this is of.
+    pub fn file(&self) -> Inode {
+        Inode { number: self.inode, born_ns: self.btime_ns }
+    }
+}
+
+/// A file or folder on disk, told from one that has its inode number after it is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inode {
+    /// Its number.
+    pub number: u64,
+    /// Birth time, nanoseconds since 1970; 0 where it is not known.
+    pub born_ns: i64,
+}
+
+impl Inode {
+    /// Whether a look at the disk showed this one, as far as birth times tell.
+    pub fn is(&self, stamp: &FileStamp) -> bool {
+        self.number == stamp.inode && (self.born_ns == stamp.btime_ns || self.born_ns == 0 || stamp.btime_ns == 0)
+    }
+}
+
 /// A node as a backend shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {

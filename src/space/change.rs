@@ -97,7 +97,7 @@ impl Space {
         let mut steps = Vec::new();
         if row.kind != Kind::Mount {
             let from = self.disk(&target.path).as_str().to_owned();
-            steps.push(Step::Move { from, to: to.as_str().to_owned(), inode: row.stamp.inode });
+            steps.push(Step::Move { from, to: to.as_str().to_owned(), inode: row.stamp.file() });
         }
         self.carry_out(place::Write {
             checks: vec![target.check()],

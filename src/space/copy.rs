@@ -202,7 +202,7 @@ impl Space {
         let mut changes = Vec::with_capacity(inner.len() + 3);
         let from = staged.path().as_str().to_owned();
         let at = self.disk(&target.path).as_str().to_owned();
-        let inode = stat.stamp.inode;
+        let inode = stat.stamp.file();
         let mut steps = vec![Step::Move { from: from.clone(), to: at.clone(), inode }];
         if let Some(old) = &target.row {
             changes.extend(self.locks_handed_over(old.id, root.id)?);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use crate::content::DiskPath;
-use crate::domain::{Error, Keep, Kind, MountId, Name, Node, NodeId, Principal, Result};
+use crate::domain::{Error, Inode, Keep, Kind, MountId, Name, Node, NodeId, Principal, Result};
 use crate::space::put::Target;
 use crate::space::{Space, lock, place, unavailable};
 use crate::store::{Change, Check, Place, Step, TrashRow, VersionRow};
@@ -16,8 +16,8 @@ pub(super) struct Replaced {
     pub(super) changes: Vec<Change>,
     /// Where its file or folder goes.
     pub(super) to: DiskPath,
-    /// Its inode.
-    pub(super) inode: u64,
+    /// Which that is.
+    pub(super) inode: Inode,
     /// Nothing of it is kept, and a file is replaced by a file: a rename does that by itself.
     pub(super) overwritten: bool,
 }
@@ -36,7 +36,7 @@ impl Space {
         let Some(old) = target.row.as_ref().filter(|row| row.kind != Kind::Mount) else {
             return Ok(None);
         };
-        let inode = old.stamp.inode;
+        let inode = old.stamp.file();
         if (old.kind, new.1) == (Kind::File, Kind::File) {
             let handed = Change::HandVersions { from: old.id, to: new.0 };
             return Ok(Some(match self.keep_version(old, &target.by)? {
@@ -259,9 +259,9 @@ impl Space {
 
     /// None if the bytes are gone already.
     fn step_to_purge(&self, from: &DiskPath, inode: u64) -> Result<Option<Step>> {
-        let there = self.files.stat(from)?.is_some_and(|stat| stat.stamp.inode == inode);
+        let there = self.files.stat(from)?.filter(|stat| stat.stamp.inode == inode);
         let to = self.files.purge_path().as_str().to_owned();
-        Ok(there.then(|| Step::Move { from: from.as_str().to_owned(), to, inode }))
+        Ok(there.map(|stat| Step::Move { from: from.as_str().to_owned(), to, inode: stat.stamp.file() }))
     }
 
     fn mounts_in_trash(&self, node: &Node) -> Result<Vec<MountId>> {

@@ -39,6 +39,7 @@ mod properties;
 mod put;
 mod reconcile;
 mod rename;
+mod replay;
 mod state;
 mod sweep;
 mod trash;
@@ -140,7 +141,7 @@ impl Spaces {
     /// Opens davroot and finishes on disk what was committed before the last stop. Blocks.
     pub fn open(store: Store, davroot: &Path, clock: Clock, options: SpaceOptions) -> Result<Spaces> {
         let files = Files::open(davroot, options.modes, options.durability == Durability::PowerCut)?;
-        place::replay(&store, &files)?;
+        replay::replay(&store, &files)?;
         files.empty_staging()?;
         let settler = Settler::start(store.clone(), files.clone())?;
         settler.purge();

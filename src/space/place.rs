@@ -1,4 +1,4 @@
-//! From rows to disk: the batch, the steps on disk after it, what is tidied up later, and the replay at start.
+//! From rows to disk: the batch, the steps on disk after it, and what is tidied up later.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -212,45 +212,19 @@ fn stopped() -> Error {
     Error::Internal("stopped here for a test".to_owned())
 }
 
-fn stored(path: &str) -> std::io::Result<DiskPath> {
+pub(super) fn stored(path: &str) -> std::io::Result<DiskPath> {
     DiskPath::stored(path).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))
 }
 
-fn do_step(files: &Files, step: &Step) -> std::io::Result<()> {
+pub(super) fn do_step(files: &Files, step: &Step) -> std::io::Result<()> {
     match step {
         Step::Move { from, to, .. } => files.rename(&stored(from)?, &stored(to)?),
         Step::Swap { from, to, .. } => files.exchange(&stored(from)?, &stored(to)?),
     }
 }
 
-/// Does again what was committed before the last stop, in the order of versions. A step happens only while its inode is where it was: staged
-/// file there, rename it; gone and something else at the target, then the file on disk wins.
-pub(super) fn replay(store: &Store, files: &Files) -> Result<()> {
-    let placements = store.all_placements()?;
-    let mut folders: BTreeSet<String> = BTreeSet::new();
-    for (space, version, placement) in &placements {
-        for step in &placement.steps {
-            let (Step::Move { from, to, inode } | Step::Swap { from, to, inode }) = step;
-            let (from, to) = (stored(from)?, stored(to)?);
-            let is_there = files.stat(&from)?.is_some_and(|stat| stat.stamp.inode == *inode);
-            if is_there && let Err(error) = do_step(files, step) {
-                tracing::error!(%error, version, "a committed change could not be made on disk; the files there win");
-            }
-            folders.extend([from.folder(), to.folder()].map(|folder| folder.as_str().to_owned()));
-        }
-        tracing::info!(space.id = space.0, version, "a change was finished after an unclean stop");
-    }
-    for folder in folders {
-        sync_if_there(files, &folder)?;
-    }
-    for (space, version, _) in placements {
-        store.commit_nodes(NodeJob { done: vec![version], ..NodeJob::new(space, Vec::new()) })?;
-    }
-    Ok(())
-}
-
 /// Fsyncs a folder. One that was moved, removed or replaced by a file since needs nothing: whoever did it fsyncs its new place.
-fn sync_if_there(files: &Files, folder: &str) -> std::io::Result<()> {
+pub(super) fn sync_if_there(files: &Files, folder: &str) -> std::io::Result<()> {
     match stored(folder).and_then(|folder| files.sync_folder(&folder)) {
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(()),
         done => done,

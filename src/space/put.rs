@@ -189,13 +189,13 @@ impl Space {
     /// an old version.
     pub(super) fn place_staged(&self, target: &Target, staged: Staged, stat: Stat, mut changes: Vec<Change>) -> Result<Node> {
         let (from, to) = (staged.path().as_str().to_owned(), self.disk(&target.path).as_str().to_owned());
-        let inode = stat.stamp.inode;
+        let inode = stat.stamp.file();
         let mut steps = vec![Step::Move { from: from.clone(), to: to.clone(), inode }];
         if let Some(old) = target.row.as_ref().filter(|old| !is_same_content(old, changes.first()))
             && let Some((row, version)) = self.keep_version(old, &target.by)?
         {
             // Exchanged first, so that no moment lacks a target.
-            let kept = Step::Move { from: from.clone(), to: version.as_str().to_owned(), inode: row.inode };
+            let kept = Step::Move { from: from.clone(), to: version.as_str().to_owned(), inode: old.stamp.file() };
             steps = vec![Step::Swap { from, to, inode }, kept];
             changes.push(Change::PutVersion(row));
         }

@@ -1,6 +1,6 @@
 //! MOVE within a space: one row, whatever it holds.
 
-use crate::domain::{At, Error, Expect, FileStamp, Kind, Result, Write, Written};
+use crate::domain::{At, Error, Expect, FileStamp, Inode, Kind, Result, Write, Written};
 use crate::space::keep::Replaced;
 use crate::space::lookup::Resolved;
 use crate::space::place::apart;
@@ -51,7 +51,7 @@ impl Space {
         }
         let replaced = self.replaced(&target, (row.id, row.kind))?;
         let from = self.disk(&source.path).as_str().to_owned();
-        let steps = self.steps_of_move(from, &target, (row.kind, row.stamp.inode), replaced.as_ref());
+        let steps = self.steps_of_move(from, &target, (row.kind, row.stamp.file()), replaced.as_ref());
         changes.extend(replaced.map(|replaced| replaced.changes).unwrap_or_default());
         changes.push(Change::Move { from: source.place.clone(), to: target.place.clone() });
         // The rename changes the change time: unknown until then.
@@ -95,7 +95,7 @@ impl Space {
         &self,
         from: String,
         target: &Target,
-        (kind, inode): (Kind, u64),
+        (kind, inode): (Kind, Inode),
         replaced: Option<&Replaced>,
     ) -> Vec<Step> {
         let to = self.disk(&target.path).as_str().to_owned();

@@ -118,7 +118,7 @@ impl Space {
             None => Vec::new(),
         };
         let replaced = self.replaced(&target, (id, row.kind))?;
-        let steps = self.steps_of_move(disk.as_str().to_owned(), &target, (row.kind, row.stamp.inode), replaced.as_ref());
+        let steps = self.steps_of_move(disk.as_str().to_owned(), &target, (row.kind, row.stamp.file()), replaced.as_ref());
         changes.extend(replaced.map(|replaced| replaced.changes).unwrap_or_default());
         changes.push(Change::Move { from: place.clone(), to: target.place.clone() });
         changes.push(Change::Stamp { place: target.place.clone(), stamp: FileStamp { ctime_ns: 0, ..row.stamp } });

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Etag, FileStamp, LockDepth, LockScope, LockToken, Name, Node, NodeId, Principal, PropertyName, SpaceId, Timestamp};
+use crate::domain::{
+    Etag, FileStamp, Inode, LockDepth, LockScope, LockToken, Name, Node, NodeId, Principal, PropertyName, SpaceId, Timestamp,
+};
 use crate::store::codec::decode;
 use crate::store::kept::{TrashRow, VersionRow};
 use crate::store::keys::{self, Tree};
@@ -75,6 +77,7 @@ pub struct LockRow {
 
 /// One step on disk; paths are below davroot. Safe to repeat: it only happens while the inode is where it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredStep", into = "StoredStep")]
 pub enum Step {
     /// Rename, over whatever file is there.
     Move {
@@ -82,8 +85,8 @@ pub enum Step {
         from: String,
         /// To.
         to: String,
-        /// The inode that moves.
-        inode: u64,
+        /// What moves.
+        inode: Inode,
     },
     /// Exchange two names at once.
     Swap {
@@ -91,8 +94,8 @@ pub enum Step {
         from: String,
         /// Where it will be.
         to: String,
-        /// The inode that must end at `to`.
-        inode: u64,
+        /// What must end at `to`.
+        inode: Inode,
     },
 }
 
@@ -101,6 +104,43 @@ impl Step {
     pub fn paths(&self) -> [&str; 2] {
         match self {
             Step::Move { from, to, .. } | Step::Swap { from, to, .. } => [from, to],
+        }
+    }
+
+    /// What must end at its second path.
+    pub fn inode(&self) -> Inode {
+        match self {
+            Step::Move { inode, .. } | Step::Swap { inode, .. } => *inode,
+        }
+    }
+}
+
+/// A [`Step`] as it is kept, by the number of its variant. The first two were written before birth times were kept.
+#[derive(Serialize, Deserialize)]
+enum StoredStep {
+    MoveOfNumber { from: String, to: String, inode: u64 },
+    SwapOfNumber { from: String, to: String, inode: u64 },
+    Move { from: String, to: String, inode: Inode },
+    Swap { from: String, to: String, inode: Inode },
+}
+
+impl From<StoredStep> for Step {
+    fn from(stored: StoredStep) -> Step {
+        let unborn = |number| Inode { number, born_ns: 0 };
+        match stored {
+            StoredStep::MoveOfNumber { from, to, inode } => Step::Move { from, to, inode: unborn(inode) },
+            StoredStep::SwapOfNumber { from, to, inode } => Step::Swap { from, to, inode: unborn(inode) },
+            StoredStep::Move { from, to, inode } => Step::Move { from, to, inode },
+            StoredStep::Swap { from, to, inode } => Step::Swap { from, to, inode },
+        }
+    }
+}
+
+impl From<Step> for StoredStep {
+    fn from(step: Step) -> StoredStep {
+        match step {
+            Step::Move { from, to, inode } => StoredStep::Move { from, to, inode },
+            Step::Swap { from, to, inode } => StoredStep::Swap { from, to, inode },
         }
     }
 }

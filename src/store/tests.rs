@@ -181,3 +181,18 @@ fn cached_rows_go_by_prefix() {
     store.cache_remove_prefix(b"1/").unwrap();
     assert_eq!((store.cache_get(b"1/a").unwrap(), store.cache_get(b"2/a").unwrap()), (None, Some(b"z".to_vec())));
 }
+
+#[test]
+fn steps_of_an_earlier_version_are_read() {
+    // As they were written before birth times were kept: a move and a swap, each with the number of an inode.
+    let stored = codec::encode(&((2u8), [(0u8, "a", "b", 7u64), (1u8, "c", "d", 300u64)])).unwrap();
+    let of = |number| crate::domain::Inode { number, born_ns: 0 };
+    let steps = vec![
+        Step::Move { from: "a".to_owned(), to: "b".to_owned(), inode: of(7) },
+        Step::Swap { from: "c".to_owned(), to: "d".to_owned(), inode: of(300) },
+    ];
+    assert_eq!(codec::decode::<Placement>(&stored).unwrap(), Placement { steps });
+    let step = Step::Swap { from: "c".to_owned(), to: "d".to_owned(), inode: crate::domain::Inode { number: 300, born_ns: -5 } };
+    let written = Placement { steps: vec![step] };
+    assert_eq!(codec::decode::<Placement>(&codec::encode(&written).unwrap()).unwrap(), written);
+}
