@@ -189,6 +189,9 @@ impl Space {
         for (place, row, stat) in found {
             if !adoption.moved.contains(&place) {
                 self.decide(place, row, stat, &mut adoption)?;
+            } else if let Some(stat) = stat {
+                // Its row went with what was renamed; the name has been taken since, as by a log that is rotated.
+                self.appear(&place, &stat, &mut adoption)?;
             }
         }
         if adoption.changes.is_empty() {

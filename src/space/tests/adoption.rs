@@ -294,3 +294,14 @@ async fn a_watch_finds_what_was_done_while_its_events_were_lost() {
     }
     home.check().await;
 }
+
+#[tokio::test]
+async fn a_file_that_takes_the_name_of_a_moved_one_is_seen() {
+    let home = Home::new();
+    home.put("log", "old").await.unwrap();
+    assert_eq!(home.names("").await, ["log"]);
+    std::fs::rename(home.disk("log"), home.disk("log.1")).unwrap();
+    std::fs::write(home.disk("log"), "new").unwrap();
+    assert_eq!(home.names("").await, ["log", "log.1"]);
+    home.check().await;
+}
