@@ -189,22 +189,13 @@ impl Files {
         Ok(rustix::fs::renameat(&from_folder, from_name, &to_folder, to_name)?)
     }
 
-    /// Exchanges two names at once. Where the file system cannot, `to` is moved aside first.
+    /// Exchanges two names at once. Where the file system cannot, the error is of the kind `Unsupported`, and nothing happens.
     pub fn exchange(&self, from: &DiskPath, to: &DiskPath) -> io::Result<()> {
         let (from_folder, from_name) = self.parent(from)?;
         let (to_folder, to_name) = self.parent(to)?;
         match rustix::fs::renameat_with(&from_folder, from_name, &to_folder, to_name, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                // Interrupted between its halves, this is done again from where it stopped.
-                if stat_at(&to_folder, to_name)?.is_none() {
-                    return self.rename(from, to);
-                }
-                let aside = self.purge_path();
-                self.rename(to, &aside)?;
-                self.rename(from, to)?;
-                self.rename(&aside, from)
-            }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::ErrorKind::Unsupported.into()),
             // Others took away what stood there.
             Err(Errno::NOENT) if stat_at(&to_folder, to_name)?.is_none() => self.rename(from, to),
             Err(error) => Err(error.into()),

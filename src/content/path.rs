@@ -87,6 +87,12 @@ impl DiskPath {
         self.folder().as_str() == [OWN, PURGE].join("/")
     }
 
+    /// Whether this lies in the folder of trash or versions of a space.
+    pub fn is_in_kept_folder(&self) -> bool {
+        let above = self.folder().folder();
+        [TRASH, VERSIONS].iter().any(|own| above.as_str() == [OWN, own].join("/"))
+    }
+
     /// Whether this lies in a folder whose names matter after a crash: everywhere but where things are on their way in or out.
     pub fn is_kept(&self) -> bool {
         let folder = self.folder();

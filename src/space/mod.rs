@@ -41,6 +41,7 @@ mod reconcile;
 mod rename;
 mod replay;
 mod state;
+mod steps;
 mod sweep;
 mod trash;
 mod uploads;
@@ -141,8 +142,9 @@ impl Spaces {
     /// Opens davroot and finishes on disk what was committed before the last stop. Blocks.
     pub fn open(store: Store, davroot: &Path, clock: Clock, options: SpaceOptions) -> Result<Spaces> {
         let files = Files::open(davroot, options.modes, options.durability == Durability::PowerCut)?;
-        replay::replay(&store, &files)?;
-        files.empty_staging()?;
+        if replay::replay(&store, &files)? {
+            files.empty_staging()?;
+        }
         let settler = Settler::start(store.clone(), files.clone())?;
         settler.purge();
         let inner = Inner { store, files, clock, options, spaces: Mutex::new(HashMap::new()), settler, watcher: Arc::default() };

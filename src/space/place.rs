@@ -11,6 +11,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 use crate::content::{DiskPath, Files, Staged};
 use crate::domain::{At, Error, FileStamp, NodeId, Result, SpaceId, TreePath};
 use crate::space::names::NameGuard;
+use crate::space::steps::{clear_staged, perform, stored};
 use crate::space::{DIRECTORY_GROUPS, Space, lock, source_missing};
 use crate::store::{Change, Check, Committed, NodeJob, Place, Placement, Step, Store};
 
@@ -118,6 +119,7 @@ impl Space {
         let sync = if staged.is_empty() { None } else { self.files.staging_folder() };
         let placement = (!steps.is_empty()).then(|| Placement { steps: steps.clone() });
         let space = self.id;
+        let versions = versions_of(&changes);
         let keeps = changes.iter().any(|change| matches!(change, Change::Discard { .. } | Change::PutVersion(_)));
         let committed =
             self.store.commit_nodes(NodeJob { space, checks, changes, placement, done: Vec::new(), now: self.clock.now(), sync })?;
@@ -130,7 +132,7 @@ impl Space {
         }
         if let Err(error) = self.do_steps(&steps, &folders) {
             tracing::error!(%error, "a committed change could not be made on disk; rows follow what is there");
-            self.give_up(committed.version, &steps, &folders);
+            self.give_up(committed.version, &steps, &folders, versions);
             return Err(error.into());
         }
         if self.options.stop == Some(Stop::Placed) {
@@ -156,13 +158,7 @@ impl Space {
         let _directories = self.lock_directories(folders);
         let look = |path: &TreePath| self.files.stat(&self.disk(path)).ok().flatten().map(|stat| stat.stamp);
         let before: Vec<Option<FileStamp>> = folders.iter().map(|(_, path)| look(path)).collect();
-        for (done, step) in steps.iter().enumerate() {
-            match do_step(&self.files, step) {
-                // What was to be kept had been taken away by others before the exchange.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && done > 0 && self.is_gone_from_staging(step)? => {}
-                other => other?,
-            }
-        }
+        let outcome = perform(&self.files, steps);
         for ((id, path), before) in folders.iter().zip(before) {
             let after = look(path);
             let mut state = self.state();
@@ -172,13 +168,7 @@ impl Space {
                 folder.stamp = after;
             }
         }
-        Ok(())
-    }
-
-    fn is_gone_from_staging(&self, step: &Step) -> std::io::Result<bool> {
-        let [from, _] = step.paths();
-        let from = stored(from)?;
-        Ok(from.is_staged() && self.files.stat(&from)?.is_none())
+        outcome
     }
 
     pub(super) fn lock_directories(&self, folders: &[(NodeId, TreePath)]) -> Vec<MutexGuard<'_, ()>> {
@@ -188,19 +178,21 @@ impl Space {
         groups.into_iter().filter_map(|group| self.directories.get(group)).map(lock).collect()
     }
 
-    fn give_up(&self, version: u64, steps: &[Step], folders: &[(NodeId, TreePath)]) {
+    fn give_up(&self, version: u64, steps: &[Step], folders: &[(NodeId, TreePath)], versions: Vec<Change>) {
+        if let Err(error) = clear_staged(&self.files, steps, false) {
+            tracing::error!(%error, "what a failed change left could not be cleared; the next start tries the change again");
+            return;
+        }
         let done = NodeJob { done: vec![version], ..NodeJob::new(self.id, Vec::new()) };
         if let Err(error) = self.store.commit_nodes(done) {
             tracing::error!(%error, "a placement stays; the next start tries it again");
             return;
         }
-        for step in steps {
-            let (Step::Move { from, .. } | Step::Swap { from, .. }) = step;
-            if let Some(staged) = DiskPath::stored(from).filter(DiskPath::is_staged)
-                && let Err(error) = self.files.remove(&staged)
-            {
-                tracing::warn!(%error, "a staged file could not be removed; the next start does it");
-            }
+        // Given to another node meanwhile, such a row stays, and is purged like any other.
+        if !versions.is_empty()
+            && let Err(error) = self.store.commit_nodes(NodeJob::new(self.id, versions))
+        {
+            tracing::warn!(%error, "an old version without bytes stays");
         }
         for (id, _) in folders {
             self.state().distrust(*id);
@@ -208,19 +200,21 @@ impl Space {
     }
 }
 
+/// How the versions of a change are forgotten again, if their bytes do not come.
+fn versions_of(changes: &[Change]) -> Vec<Change> {
+    let mut versions: Vec<(NodeId, u64)> = Vec::new();
+    for change in changes {
+        if let Change::PutVersion(row) = change {
+            versions.push((row.node, row.number));
+        } else if let Change::HandVersions { from, to } = change {
+            versions.iter_mut().filter(|(node, _)| node == from).for_each(|(node, _)| *node = *to);
+        }
+    }
+    versions.into_iter().map(|(node, number)| Change::DropVersion(node, number)).collect()
+}
+
 fn stopped() -> Error {
     Error::Internal("stopped here for a test".to_owned())
-}
-
-pub(super) fn stored(path: &str) -> std::io::Result<DiskPath> {
-    DiskPath::stored(path).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))
-}
-
-pub(super) fn do_step(files: &Files, step: &Step) -> std::io::Result<()> {
-    match step {
-        Step::Move { from, to, .. } => files.rename(&stored(from)?, &stored(to)?),
-        Step::Swap { from, to, .. } => files.exchange(&stored(from)?, &stored(to)?),
-    }
 }
 
 /// Fsyncs a folder. One that was moved, removed or replaced by a file since needs nothing: whoever did it fsyncs its new place.

@@ -8,36 +8,42 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::content::Files;
 use crate::domain::{FileStamp, Result};
-use crate::space::place::{do_step, stored, sync_if_there};
+use crate::space::place::sync_if_there;
+use crate::space::steps::{clear_staged, do_step, stored};
 use crate::store::{NodeJob, Placement, Step, Store};
 
-/// Does what is left of all placements, and drops them.
-pub(super) fn replay(store: &Store, files: &Files) -> Result<()> {
+/// Does what is left of all placements, and drops them. Returns whether nothing of them is left in the staging folder.
+pub(super) fn replay(store: &Store, files: &Files) -> Result<bool> {
     let placements = store.all_placements()?;
     let pending = Pending::of(placements.iter().map(|(_, _, placement)| placement));
     let mut folders: BTreeSet<String> = BTreeSet::new();
+    let mut left = BTreeSet::new();
     for (turn, (space, version, placement)) in placements.iter().enumerate() {
-        for step in &placement.steps {
+        for (position, step) in placement.steps.iter().enumerate() {
             let [from, to] = step.paths();
             let (from, to) = (stored(from)?, stored(to)?);
             let is_there = files.stat(&from)?.is_some_and(|stat| step.inode().is(&stat.stamp));
             if is_there
                 && !pending.is_done(files, turn, step)?
-                && let Err(error) = do_step(files, step)
+                && let Err(error) = do_step(files, step, placement.steps.get(position + 1))
             {
                 tracing::error!(%error, version, "a committed change could not be made on disk; the files there win");
             }
             folders.extend([from.folder(), to.folder()].map(|folder| folder.as_str().to_owned()));
+        }
+        if let Err(error) = clear_staged(files, &placement.steps, true) {
+            tracing::error!(%error, version, "what a change left could not be put elsewhere; the next start tries it again");
+            left.insert((space.0, *version));
         }
         tracing::info!(space.id = space.0, version, "a change was finished after an unclean stop");
     }
     for folder in folders {
         sync_if_there(files, &folder)?;
     }
-    for (space, version, _) in placements {
+    for (space, version, _) in placements.into_iter().filter(|(space, version, _)| !left.contains(&(space.0, *version))) {
         store.commit_nodes(NodeJob { done: vec![version], ..NodeJob::new(space, Vec::new()) })?;
     }
-    Ok(())
+    Ok(left.is_empty())
 }
 
 /// All steps by the numbers of their inodes, each with the turn of its placement.

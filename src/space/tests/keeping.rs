@@ -409,3 +409,72 @@ async fn a_home_that_is_removed_takes_its_trash_along() {
     assert!(!home.own("trash/1").exists() && !home.own("versions/1").exists());
     assert!(home.space.store.trash(SPACE).unwrap().is_empty() && home.space.store.all_versions(SPACE).unwrap().is_empty());
 }
+
+/// Something that is no folder stands where one is needed: nothing can be kept there.
+fn spoil(home: &Home, folder: &str) {
+    std::fs::remove_dir_all(home.own(folder)).unwrap();
+    std::fs::write(home.own(folder), "").unwrap();
+}
+
+fn unplaced(home: &Home) -> Vec<String> {
+    let entries = std::fs::read_dir(home.own("removed")).unwrap();
+    entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_overwrite_that_cannot_keep_the_old_content_leaves_it() {
+    let home = Home::new();
+    home.put("f", "old").await.unwrap();
+    home.put("g", "other").await.unwrap();
+    spoil(&home, "versions/1");
+    assert!(home.put("f", "new!").await.is_err());
+    assert!(home.copy("g", "f").await.is_err());
+    assert_eq!(std::fs::read_to_string(home.disk("f")).unwrap(), "old");
+    assert!(home.rename("g", "f").await.is_err());
+    assert_eq!(std::fs::read_to_string(home.disk("f")).unwrap(), "old");
+    assert_eq!(home.names("").await, ["f", "g"]);
+    assert_eq!(home.read("f").await.unwrap(), "old");
+    assert_eq!(home.read("g").await.unwrap(), "other");
+    assert!(home.versions("f").await.is_empty() && unplaced(&home).is_empty());
+    std::fs::remove_file(home.own("versions/1")).unwrap();
+    home.put("f", "new!").await.unwrap();
+    assert_eq!(home.versions("f").await, ["old"], "the folder is made again");
+    std::fs::remove_dir_all(home.own("trash/1")).unwrap();
+    home.delete("g").await.unwrap();
+    home.restore("/g", "g").await.unwrap();
+    home.check_kept().await;
+}
+
+#[tokio::test]
+async fn a_start_that_cannot_keep_the_old_content_puts_it_elsewhere() {
+    let home = Home::new();
+    home.put("f", "old").await.unwrap();
+    let home = home.reopen(Some(Stop::Committed));
+    assert!(stopped(home.put("f", "new!").await));
+    spoil(&home, "versions/1");
+    let home = home.reopen(None);
+    assert_eq!(home.read("f").await.unwrap(), "new!");
+    assert_eq!(unplaced(&home), ["old"]);
+    home.check().await;
+}
+
+#[tokio::test]
+async fn without_exchange_what_is_kept_goes_straight_to_its_place() {
+    let home = Home::new();
+    home.put("f", "old").await.unwrap();
+    home.put("new", "new!").await.unwrap();
+    let path = |name: &str| home.space.disk(&TreePath::parse(name).unwrap());
+    let (from, to, kept) = (path("new"), path("f"), home.space.version_path("kept").unwrap());
+    let inode = home.space.files.stat(&to).unwrap().unwrap().stamp.file();
+    let next = crate::store::Step::Move { from: from.as_str().to_owned(), to: kept.as_str().to_owned(), inode };
+    let swap = |next| crate::space::steps::swap_by_renames(&home.space.files, [&from, &to], next);
+    assert!(swap(None).is_err(), "nothing says where the old content goes");
+    let there = std::fs::read(home.disk("f")).unwrap();
+    swap(Some(&next)).unwrap();
+    let now = [home.disk("f"), home.own("versions/1/kept")].map(|path| std::fs::read(path).unwrap());
+    assert_eq!(now, [b"new!".to_vec(), there]);
+    // Once more, as after a stop between the two renames.
+    std::fs::rename(home.disk("f"), home.disk("new")).unwrap();
+    swap(Some(&next)).unwrap();
+    assert_eq!(std::fs::read(home.disk("f")).unwrap(), b"new!");
+}
