@@ -71,7 +71,7 @@ impl Uploads {
         }
         let id = UploadId(self.inner.store.next_id()?);
         let Announced { total, count } = announced;
-        space.begin_upload(id, total).await?;
+        space.begin_upload(id, view.principal(), total).await?;
         let (principal, begun) = (view.principal().clone(), self.inner.clock.now());
         let upload = Upload { id, principal: principal.clone(), space: space.id(), name: name.clone(), total, count, begun };
         let mut batch = Batch::new().put(&upload);

@@ -30,7 +30,7 @@ impl Space {
             Resolved::Missing { .. } => return Err(Error::NotFound),
         };
         let replaced = self.before_copy(from, to, &target).await?;
-        self.make_fit(node.size.saturating_sub(replaced), node.size).await?;
+        self.make_fit(&to.by, node.size.saturating_sub(replaced), node.size).await?;
         let copied = match node.kind {
             Kind::Collection => self.copy_tree(from, node.clone(), deep).await?,
             Kind::File | Kind::Mount => self.copy_single(from).await?,

@@ -170,6 +170,12 @@ impl Space {
         self.purge_versions(gone)
     }
 
+    /// Bytes of trash and versions.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let state = self.state();
+        state.trash.size.saturating_add(state.versions.size)
+    }
+
     /// Frees so many bytes of disk for something that is wanted now, as far as trash and versions have them. On a blocking thread.
     pub(super) fn make_room(&self, bytes: u64) -> Result<()> {
         let (trash, versions) = {

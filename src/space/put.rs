@@ -56,7 +56,7 @@ impl Space {
     /// Writes a file, new or over the old one.
     pub async fn put(&self, at: &At, request: PutRequest, body: Incoming) -> Result<Written> {
         let old_size = self.before_body(at, &request).await?;
-        let content = self.receive(&request, body, old_size).await?;
+        let content = self.receive(&request, body, (&at.by, old_size)).await?;
         let held = self.hold(at, false).await?;
         let at = at.clone();
         self.blocking(move |space| {
@@ -71,7 +71,7 @@ impl Space {
     async fn before_body(&self, at: &At, request: &PutRequest) -> Result<u64> {
         let old_size = self.may_put(at, &request.write).await?;
         if let Some(length) = request.length {
-            self.make_fit(length.saturating_sub(old_size), length).await?;
+            self.may_fit(&at.by, length.saturating_sub(old_size), length)?;
         }
         Ok(old_size)
     }
@@ -92,8 +92,8 @@ impl Space {
         Ok(old.map_or(0, |node| node.size))
     }
 
-    /// Reads the body: a small one into memory, a large one into a staged file.
-    async fn receive(&self, request: &PutRequest, mut body: Incoming, old_size: u64) -> Result<Content> {
+    /// Reads the body: a small one into memory, a large one into a staged file. Room is made for what has come, not for what is announced.
+    async fn receive(&self, request: &PutRequest, mut body: Incoming, (by, old_size): (&Principal, u64)) -> Result<Content> {
         let mut pieces = Vec::new();
         let mut total = 0;
         while let Some(piece) = body.next().await {
@@ -101,16 +101,24 @@ impl Space {
             total += piece.len();
             pieces.push(piece);
             if total > PUT_COLLECTED_BYTES_MAX {
-                return self.receive_large(request, body, pieces, old_size).await;
+                return self.receive_large(request, body, pieces, (by, old_size)).await;
             }
         }
         check_length(request, total as u64)?;
+        self.make_fit(by, 0, total as u64).await?;
         Ok(Content::Collected(pieces))
     }
 
     /// Writes and hashes pieces of half a megabyte while the next one comes. No thread waits for the client.
-    async fn receive_large(&self, request: &PutRequest, mut body: Incoming, mut pieces: Vec<Bytes>, old_size: u64) -> Result<Content> {
+    async fn receive_large(
+        &self,
+        request: &PutRequest,
+        mut body: Incoming,
+        mut pieces: Vec<Bytes>,
+        (by, old_size): (&Principal, u64),
+    ) -> Result<Content> {
         let length = request.length;
+        self.make_fit(by, 0, length.unwrap_or(0)).await?;
         let (staged, file) = self.blocking(move |space| Ok(space.files.stage(length)?)).await?;
         let mut work = Work { file: Arc::new(file), hashing: Hashing::for_body(request.checksum.as_ref()) };
         let mut total: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
@@ -122,7 +130,7 @@ impl Space {
             if request.length.is_none() {
                 // What is staged already has left the free disk.
                 self.fits_quota(total.saturating_sub(old_size), 0)?;
-                self.make_fit(0, pieces.iter().map(|piece| piece.len() as u64).sum()).await?;
+                self.make_fit(by, 0, pieces.iter().map(|piece| piece.len() as u64).sum()).await?;
             }
             let job = work.begin(std::mem::take(&mut pieces));
             let mut size = 0;
@@ -274,15 +282,30 @@ impl Space {
     }
 
     /// Whether `grown` more bytes fit into the quota, and `bytes` on the disk, until what was there before may go. Where the disk has no room,
-    /// trash and versions make some.
-    pub(super) async fn make_fit(&self, grown: u64, bytes: u64) -> Result<()> {
+    /// trash and versions make some: for the user whose home this is, and for nobody else, to whom it is not theirs to give.
+    pub(super) async fn make_fit(&self, by: &Principal, grown: u64, bytes: u64) -> Result<()> {
         self.fits_quota(grown, 0)?;
         let free = self.files.free_bytes()?;
         if bytes <= free {
             return Ok(());
         }
+        if !self.is_owner(by) {
+            return Err(Error::InsufficientStorage);
+        }
         self.blocking(move |space| space.make_room(bytes - free)).await?;
         if bytes <= self.files.free_bytes()? { Ok(()) } else { Err(Error::InsufficientStorage) }
+    }
+
+    /// Whether [`Space::make_fit`] can find room for what is only announced yet. Nothing goes for it.
+    pub(super) fn may_fit(&self, by: &Principal, grown: u64, bytes: u64) -> Result<()> {
+        self.fits_quota(grown, 0)?;
+        let free = self.files.free_bytes()?;
+        let kept = if bytes > free && self.is_owner(by) { self.kept_bytes() } else { 0 };
+        if bytes <= free.saturating_add(kept) { Ok(()) } else { Err(Error::InsufficientStorage) }
+    }
+
+    pub(super) fn is_owner(&self, by: &Principal) -> bool {
+        matches!(by, Principal::User(user) if *user == self.user)
     }
 
     /// Whether `grown` more bytes fit into the quota, `counted` of what is counted already being the same bytes.

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedRwLockWriteGuard;
 
 use crate::content::{DiskPath, Entry, Files, OpenFile, Staged, Stat};
-use crate::domain::{At, Checksum, ChunkName, Error, PutRequest, Result, SpaceId, Timestamp, UploadId, Written};
+use crate::domain::{At, Checksum, ChunkName, Error, Principal, PutRequest, Result, SpaceId, Timestamp, UploadId, Written};
 use crate::limits::{PUT_COLLECTED_BYTES_MAX, UPLOAD_CHUNKS_MAX, UPLOAD_EMPTY_CHUNKS_MAX};
 use crate::space::hash::Hashing;
 use crate::space::put::Content;
@@ -113,10 +113,10 @@ fn load_one(files: &Files, folder: DiskPath, now: Timestamp) -> Result<Upload> {
 }
 
 impl Space {
-    /// Makes room for an upload. `total` is what its client announces; what cannot fit is refused at once.
-    pub async fn begin_upload(&self, id: UploadId, total: Option<u64>) -> Result<()> {
+    /// Begins an upload. `total` is what its client announces; what cannot fit is refused at once.
+    pub async fn begin_upload(&self, id: UploadId, by: &Principal, total: Option<u64>) -> Result<()> {
         let total = total.unwrap_or(0);
-        self.make_fit(total, total).await?;
+        self.may_fit(by, total, total)?;
         self.blocking(move |space| {
             space.files.make_folder(&DiskPath::uploads(space.id))?;
             let folder = DiskPath::upload(space.id, id);
@@ -169,7 +169,13 @@ impl Space {
 
     /// Takes a chunk, new or instead of an older one of that name, whole or not at all. Returns whether the name was new, and how many
     /// chunks there are then.
-    pub async fn put_chunk(&self, id: UploadId, name: ChunkName, length: Option<u64>, body: Incoming) -> Result<(bool, usize)> {
+    pub async fn put_chunk(
+        &self,
+        (id, by): (UploadId, &Principal),
+        name: ChunkName,
+        length: Option<u64>,
+        body: Incoming,
+    ) -> Result<(bool, usize)> {
         let upload = self.uploads.get(id)?;
         let old = lock(&upload.chunks).get(&name).map(|(size, _)| *size);
         if old.is_none() && lock(&upload.chunks).len() >= UPLOAD_CHUNKS_MAX {
@@ -177,7 +183,7 @@ impl Space {
         }
         let old = old.unwrap_or(0);
         let grown = length.unwrap_or(0).saturating_sub(old);
-        self.make_fit(grown, grown).await?;
+        self.make_fit(by, grown, grown).await?;
         let (staged, size) = self.receive_chunk(length, body, old).await?;
         let open = Arc::clone(&upload.gate).read_owned().await;
         if *open {
@@ -314,6 +320,7 @@ impl Space {
             return Err(Error::BodyMismatch("the chunks do not add up to the length that was announced"));
         }
         self.may_put(at, &request.write).await?;
+        self.make_fit(&at.by, 0, total).await?;
         let (parts, sent, modified) = (Arc::clone(&upload), request.checksum.clone(), request.modified);
         let (staged, stat, checksum) = self.blocking(move |space| space.assemble(&parts, sent.as_ref(), modified)).await?;
         let held = self.hold(at, false).await?;
@@ -363,10 +370,6 @@ impl Space {
     fn assemble(&self, upload: &Upload, sent: Option<&Checksum>, modified: Option<Timestamp>) -> Result<(Staged, Stat, Checksum)> {
         let sizes = upload.sizes();
         let total: u64 = sizes.iter().map(|(_, size)| *size).sum();
-        let free = self.files.free_bytes()?;
-        if total > free {
-            self.make_room(total - free)?;
-        }
         let (staged, file) = self.files.stage(None)?;
         let hashing = Hashing::for_body(sent);
         let checksum = std::thread::scope(|scope| -> Result<Checksum> {

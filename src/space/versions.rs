@@ -33,7 +33,7 @@ impl Space {
         };
         let (_, row, _) = self.open_version(node.id, number).await?;
         self.check_write_early(at, &write)?;
-        self.make_fit(row.size.saturating_sub(node.size), row.size).await?;
+        self.make_fit(&at.by, row.size.saturating_sub(node.size), row.size).await?;
         let copied = self.blocking(move |space| {
             let to = space.files.staging_path();
             let staged = space.files.adopt_staged(to.clone());

@@ -467,7 +467,7 @@ async fn without_exchange_what_is_kept_goes_straight_to_its_place() {
     let (from, to, kept) = (path("new"), path("f"), home.space.version_path("kept").unwrap());
     let inode = home.space.files.stat(&to).unwrap().unwrap().stamp.file();
     let next = crate::store::Step::Move { from: from.as_str().to_owned(), to: kept.as_str().to_owned(), inode };
-    let swap = |next| crate::space::steps::swap_by_renames(&home.space.files, [&from, &to], next);
+    let swap = |next| steps::swap_by_renames(&home.space.files, [&from, &to], next);
     assert!(swap(None).is_err(), "nothing says where the old content goes");
     let there = std::fs::read(home.disk("f")).unwrap();
     swap(Some(&next)).unwrap();
@@ -477,4 +477,28 @@ async fn without_exchange_what_is_kept_goes_straight_to_its_place() {
     std::fs::rename(home.disk("f"), home.disk("new")).unwrap();
     swap(Some(&next)).unwrap();
     assert_eq!(std::fs::read(home.disk("f")).unwrap(), b"new!");
+}
+
+#[tokio::test]
+async fn d8_only_its_owner_gives_up_the_trash_for_an_upload() {
+    let home = Home::keeping(Keep { max_age: 1000, max_share: 100 }, Keep::NOTHING);
+    let free = home.space.files.free_bytes().unwrap();
+    // A hole: large to everybody who looks.
+    std::fs::File::create(home.disk("big")).unwrap().set_len(free / 4).unwrap();
+    assert_eq!(home.names("").await, ["big"]);
+    home.delete("big").await.unwrap();
+    let wanted = free + free / 8;
+    let announced = || PutRequest { length: Some(wanted), ..PutRequest::plain() };
+    let (link, owner) = (Principal::Link(LinkId(7)), Principal::User(UserName::parse("anna").unwrap()));
+    let put = |by: &Principal| {
+        let at = At { by: by.clone(), ..at("new") };
+        let space = Arc::clone(&home.space);
+        async move { space.put(&at, announced(), body("short")).await }
+    };
+    assert!(matches!(put(&link).await, Err(Error::InsufficientStorage)));
+    assert!(matches!(put(&owner).await, Err(Error::BodyMismatch(_))), "what is announced has not come");
+    assert!(matches!(home.space.make_fit(&link, 0, wanted).await, Err(Error::InsufficientStorage)));
+    assert_eq!(home.trash().await.len(), 1);
+    assert!(matches!(home.space.make_fit(&owner, 0, wanted).await, Err(Error::InsufficientStorage)), "a hole makes no room");
+    assert!(home.trash().await.is_empty());
 }

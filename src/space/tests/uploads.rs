@@ -7,7 +7,7 @@ const UPLOAD: UploadId = UploadId(77);
 
 impl Home {
     async fn chunk(&self, name: &str, text: &str) -> Result<(bool, usize)> {
-        self.space.put_chunk(UPLOAD, ChunkName::parse(name).unwrap(), None, body(text)).await
+        self.space.put_chunk((UPLOAD, &crate::domain::Principal::Anonymous), ChunkName::parse(name).unwrap(), None, body(text)).await
     }
 
     async fn place(&self, path: &str, request: PutRequest) -> Result<Written> {
@@ -31,7 +31,7 @@ async fn read_range(held: &HeldUpload, from: u64, to: u64) -> String {
 async fn begun() -> Home {
     let home = Home::new();
     home.put("f", "old").await.unwrap();
-    home.space.begin_upload(UPLOAD, None).await.unwrap();
+    home.space.begin_upload(UPLOAD, &crate::domain::Principal::Anonymous, None).await.unwrap();
     for (name, text) in [("2", "wor"), ("10", "ld"), ("1", "hello ")] {
         home.chunk(name, text).await.unwrap();
     }

@@ -125,7 +125,7 @@ async fn keep(call: &Call, payload: &Payload, upload: &Upload, chunk: ChunkName)
     let so_far = space.upload_bytes(upload.id)?;
     demand_size(call, so_far.saturating_add(payload.length.unwrap_or(0)))?;
     offered(call)?.admit_chunk(&call.view, upload, &chunk)?;
-    Ok(Box::pin(space.put_chunk(upload.id, chunk, payload.length, payload.stream())).await?)
+    Ok(Box::pin(space.put_chunk((upload.id, &upload.principal), chunk, payload.length, payload.stream())).await?)
 }
 
 async fn finish(call: &Call, uploads: &Uploads, name: &UploadName) -> Result<Response<Body>> {
