@@ -22,6 +22,14 @@ pub(super) struct Replaced {
     pub(super) overwritten: bool,
 }
 
+/// What stays when the oldest has to go: the newest entry, if it is no larger than this. It was found to fit when it came.
+#[derive(Default)]
+struct Spared {
+    /// Of which node something was kept just now; others may have been kept in the same second.
+    newest: Option<NodeId>,
+    bytes_max: u64,
+}
+
 /// Above its bound, what is kept is brought down to this share of it, so that not each write has to look for the oldest.
 const SHRINK_TO_PERCENT: u64 = 90;
 /// How long bytes without a row are left alone at least, in seconds: they may be on their way out or back.
@@ -111,19 +119,20 @@ impl Space {
         Ok(DiskPath::versions(self.id).join(&own_name(file)?))
     }
 
-    /// Brings trash and versions back below their bounds, if they are above. On a blocking thread.
-    pub(super) fn keep_within(&self) -> Result<()> {
+    /// Brings trash and versions back below their bounds, if they are above; `newest` says of which node something was kept just now. On a
+    /// blocking thread.
+    pub(super) fn keep_within(&self, newest: Option<NodeId>) -> Result<()> {
         let (trash, versions) = {
             let state = self.state();
             (state.trash.size, state.versions.size)
         };
         let bound = self.keep_bound(self.options.trash, trash)?;
         if trash > bound {
-            self.purge_oldest_trash(trash.saturating_sub(bound / 100 * SHRINK_TO_PERCENT))?;
+            self.purge_oldest_trash(trash.saturating_sub(bound / 100 * SHRINK_TO_PERCENT), &Spared { newest, bytes_max: bound })?;
         }
         let bound = self.keep_bound(self.options.versions, versions)?;
         if versions > bound {
-            self.purge_oldest_versions(versions.saturating_sub(bound / 100 * SHRINK_TO_PERCENT))?;
+            self.purge_oldest_versions(versions.saturating_sub(bound / 100 * SHRINK_TO_PERCENT), &Spared { newest, bytes_max: bound })?;
         }
         Ok(())
     }
@@ -186,16 +195,17 @@ impl Space {
             return Err(Error::InsufficientStorage);
         }
         tracing::info!(user.id = %self.user, bytes, "the oldest in trash and versions makes room on the disk");
-        self.purge_oldest_trash(bytes.min(trash))?;
+        self.purge_oldest_trash(bytes.min(trash), &Spared::default())?;
         if bytes > trash {
-            self.purge_oldest_versions(bytes - trash)?;
+            self.purge_oldest_versions(bytes - trash, &Spared::default())?;
         }
         Ok(self.files.purge()?)
     }
 
-    fn purge_oldest_trash(&self, bytes: u64) -> Result<()> {
+    fn purge_oldest_trash(&self, bytes: u64, spared: &Spared) -> Result<()> {
         let mut trash = self.store.trash(self.id)?;
-        trash.sort_by_key(|(row, _)| (row.deleted, row.node));
+        trash.sort_by_key(|(row, _)| (row.deleted, spared.newest == Some(row.node), row.node));
+        trash.pop_if(|(_, node)| node.size <= spared.bytes_max);
         let mut freed: u64 = 0;
         let oldest = trash.into_iter().take_while(|(_, node)| {
             let wanted = freed < bytes;
@@ -205,9 +215,10 @@ impl Space {
         self.purge_entries(oldest.collect())
     }
 
-    fn purge_oldest_versions(&self, bytes: u64) -> Result<()> {
+    fn purge_oldest_versions(&self, bytes: u64, spared: &Spared) -> Result<()> {
         let mut versions = self.store.all_versions(self.id)?;
-        versions.sort_by_key(|row| (row.created, row.node, row.number));
+        versions.sort_by_key(|row| (row.created, spared.newest == Some(row.node), row.node, row.number));
+        versions.pop_if(|row| row.size <= spared.bytes_max);
         let mut freed: u64 = 0;
         let oldest = versions.into_iter().take_while(|row| {
             let wanted = freed < bytes;

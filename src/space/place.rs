@@ -120,7 +120,7 @@ impl Space {
         let placement = (!steps.is_empty()).then(|| Placement { steps: steps.clone() });
         let space = self.id;
         let versions = versions_of(&changes);
-        let keeps = changes.iter().any(|change| matches!(change, Change::Discard { .. } | Change::PutVersion(_)));
+        let kept_now = changes.iter().find_map(kept_by);
         let committed =
             self.store.commit_nodes(NodeJob { space, checks, changes, placement, done: Vec::new(), now: self.clock.now(), sync })?;
         staged.into_iter().for_each(Staged::committed);
@@ -147,7 +147,9 @@ impl Space {
         let kept = steps.iter().flat_map(Step::paths).filter_map(DiskPath::stored).filter(DiskPath::is_kept).map(|path| path.folder());
         let folders = folders.into_iter().map(|(_, path)| self.disk(&path)).chain(kept).collect();
         self.settler.settle(Settled { space, version: committed.version, stamps, folders });
-        if keeps && let Err(error) = self.keep_within() {
+        if let Some(node) = kept_now
+            && let Err(error) = self.keep_within(Some(node))
+        {
             tracing::warn!(%error, user.id = %self.user, "trash and versions could not be brought below their bounds; the sweep does it");
         }
         Ok(committed)
@@ -211,6 +213,14 @@ fn versions_of(changes: &[Change]) -> Vec<Change> {
         }
     }
     versions.into_iter().map(|(node, number)| Change::DropVersion(node, number)).collect()
+}
+
+/// What a change puts into the trash, or whose version it keeps.
+fn kept_by(change: &Change) -> Option<NodeId> {
+    if let Change::Discard { row, .. } = change {
+        return Some(row.node);
+    }
+    if let Change::PutVersion(row) = change { Some(row.node) } else { None }
 }
 
 fn stopped() -> Error {

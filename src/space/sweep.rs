@@ -123,7 +123,7 @@ impl Space {
     }
 
     async fn sweep_step(&self) -> Result<()> {
-        self.blocking(|space| space.tidy().and_then(|()| space.keep_within())).await?;
+        self.blocking(|space| space.tidy().and_then(|()| space.keep_within(None))).await?;
         let now = self.clock.now();
         let mut begins = false;
         {

@@ -282,6 +282,27 @@ async fn the_oldest_goes_first_when_there_is_too_much() {
 }
 
 #[tokio::test]
+async fn what_was_kept_just_now_is_not_the_next_to_go() {
+    let half = Keep { max_age: 1000, max_share: 50 };
+    let home = Home::keeping(half, half);
+    home.space.set_quota(Some(1000));
+    // In one second, the larger one with the lower number.
+    home.put("large", &"x".repeat(480)).await.unwrap();
+    home.put("small", &"x".repeat(100)).await.unwrap();
+    home.delete("small").await.unwrap();
+    home.delete("large").await.unwrap();
+    assert_eq!(home.trash().await, [("/large".to_owned(), 480)]);
+    home.put("a", &"x".repeat(480)).await.unwrap();
+    home.put("b", &"x".repeat(100)).await.unwrap();
+    home.put("b", "y").await.unwrap();
+    home.put("a", "y").await.unwrap();
+    assert_eq!((home.versions("a").await.len(), home.versions("b").await.len()), (1, 0));
+    home.spaces.sweep().await;
+    assert_eq!((home.trash().await.len(), home.versions("a").await.len()), (1, 1));
+    home.check_kept().await;
+}
+
+#[tokio::test]
 async fn a_disk_that_is_needed_is_taken_back() {
     let home = Home::new();
     home.put("a", &"a".repeat(100)).await.unwrap();
