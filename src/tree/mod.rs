@@ -25,9 +25,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use listing::{Listing, Member};
 pub use shares::{Changing, Shares};
 pub use source::Source;
-pub use sync::{Changed, NotTold, SyncLevel, SyncToken};
+pub use sync::{Changed, Moment, NotTold, SyncLevel, SyncToken};
 
-pub use crate::space::{Moment, TrashRow, VersionRow};
+pub use crate::space::{TrashRow, VersionRow};
 
 use crate::domain::{Error, Link, MountId, Node, NodeId, Permissions, Principal, Result, SpaceId, User};
 use crate::mount::{MountHandle, Mounts};
@@ -48,12 +48,14 @@ struct Inner {
     instance_id: String,
     fingerprint: String,
     linked: RwLock<HashMap<SpaceId, Arc<HashSet<NodeId>>>>,
+    sealing: sync::Sealing,
 }
 
 impl Forest {
     /// A forest of these homes, mounts and shares; `instance_id` ends every `oc:id`, `fingerprint` is `oc:data-fingerprint`.
     pub fn new(spaces: Spaces, mounts: Mounts, shares: Shares, instance_id: String, fingerprint: String) -> Forest {
-        Forest { inner: Arc::new(Inner { spaces, mounts, shares, instance_id, fingerprint, linked: RwLock::default() }) }
+        let (linked, sealing) = (RwLock::default(), sync::Sealing::default());
+        Forest { inner: Arc::new(Inner { spaces, mounts, shares, instance_id, fingerprint, linked, sealing }) }
     }
 
     /// The tree of an account.

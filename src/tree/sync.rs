@@ -3,12 +3,18 @@
 //! A token is the version of the collection when it was given out: whatever changes below raises it. What hangs there by a mount or a share is
 //! not covered by it, because what changes in there is no version of this home: it, and collections above it, are always told as changed, and
 //! nobody walks through it.
+//!
+//! Whoever holds a link must not learn by a token of their own making what went before they had the link: tokens of links are sealed, with a key
+//! that lasts as long as the process.
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::OnceLock;
 
-use crate::domain::{Error, Etag, Name, Node, NodeId, Permissions, Result, TreePath};
-use crate::space::Moment;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::{Error, Etag, Name, Node, NodeId, Permissions, Principal, Result, TreePath};
+use crate::space;
 use crate::tree::resolve::Target;
 use crate::tree::{Member, View};
 
@@ -18,6 +24,51 @@ pub struct SyncToken {
     epoch: u32,
     version: u64,
     collection: NodeId,
+    /// Of links alone.
+    seal: Option<u64>,
+}
+
+/// The key of the seals of one process, made when it is first needed.
+#[derive(Default)]
+pub(super) struct Sealing(OnceLock<[u8; 32]>);
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Sealing(..)")
+    }
+}
+
+impl Sealing {
+    fn key(&self) -> Result<[u8; 32]> {
+        if let Some(key) = self.0.get() {
+            return Ok(*key);
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(*self.0.get_or_init(|| key))
+    }
+}
+
+/// Now, for the tokens of one view.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    at: space::Moment,
+    /// What the seals of a link are made with: the key hashed with the link.
+    seal: Option<[u8; 32]>,
+}
+
+impl Moment {
+    fn token(&self, version: u64, collection: NodeId) -> SyncToken {
+        let epoch = self.at.epoch;
+        let seal = self.seal.map(|key| {
+            let mut hash = Sha256::new_with_prefix(key);
+            hash.update(epoch.to_be_bytes());
+            hash.update(version.to_be_bytes());
+            hash.update(collection.0.to_be_bytes());
+            hash.finalize().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        });
+        SyncToken { epoch, version, collection, seal }
+    }
 }
 
 /// Opaque to clients; a URI, because RFC 6578 6.2 wants one.
@@ -25,7 +76,8 @@ const SCHEME: &str = "urn:causeway:sync:";
 
 impl fmt::Display for SyncToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{SCHEME}{:x}.{:x}.{:x}", self.epoch, self.version, self.collection.0)
+        write!(formatter, "{SCHEME}{:x}.{:x}.{:x}", self.epoch, self.version, self.collection.0)?;
+        self.seal.map_or(Ok(()), |seal| write!(formatter, ".{seal:x}"))
     }
 }
 
@@ -35,8 +87,8 @@ impl SyncToken {
     pub fn of(moment: Moment, node: &Node) -> Option<SyncToken> {
         match &node.etag {
             Etag::Version { version, .. } if node.is_collection() => {
-                let version = if *version < moment.known_since { moment.version } else { *version };
-                Some(SyncToken { epoch: moment.epoch, version, collection: node.id })
+                let version = if *version < moment.at.known_since { moment.at.version } else { *version };
+                Some(moment.token(version, node.id))
             }
             Etag::Version { .. } | Etag::Opaque(_) => None,
         }
@@ -47,7 +99,8 @@ impl SyncToken {
         let epoch = u32::from_str_radix(parts.next()?, 16).ok()?;
         let version = u64::from_str_radix(parts.next()?, 16).ok()?;
         let collection = NodeId(u64::from_str_radix(parts.next()?, 16).ok()?);
-        parts.next().is_none().then_some(SyncToken { epoch, version, collection })
+        let seal = parts.next().map(|seal| u64::from_str_radix(seal, 16)).transpose().ok()?;
+        parts.next().is_none().then_some(SyncToken { epoch, version, collection, seal })
     }
 }
 
@@ -124,7 +177,15 @@ impl View {
     /// # Errors
     /// Where the store cannot be read.
     pub fn moment(&self) -> Result<Moment> {
-        self.space.moment()
+        let seal = match &self.principal {
+            Principal::User(_) => None,
+            Principal::Link(link) => {
+                let hash = Sha256::new_with_prefix(self.forest.inner.sealing.key()?);
+                Some(hash.chain_update(link.0.to_be_bytes()).finalize().into())
+            }
+            Principal::Anonymous => Some(self.forest.inner.sealing.key()?),
+        };
+        Ok(Moment { at: self.space.moment()?, seal })
     }
 
     /// The token of what stands at a path; none where there is none.
@@ -159,7 +220,11 @@ impl View {
             return Ok(Changed { token: now, removed: Vec::new(), since: None, whole: HashSet::new() });
         };
         let since = SyncToken::parse(token).ok_or(NotTold::Token)?;
-        if since.epoch != now.epoch || since.collection != now.collection || since.version > now.version.max(moment.version) {
+        // Made by this server for this link, or for a user.
+        if since != moment.token(since.version, since.collection) {
+            return Err(NotTold::Token);
+        }
+        if since.epoch != now.epoch || since.collection != now.collection || since.version > now.version.max(moment.at.version) {
             return Err(NotTold::Token);
         }
         let moves = self.space.moves_since(since.version).await?.ok_or(NotTold::Token)?;
@@ -210,18 +275,20 @@ mod tests {
             has_properties: false,
             stamp: crate::domain::FileStamp::default(),
         };
-        let moment = Moment { epoch: 3, version: 100, known_since: 50 };
+        let moment = Moment { at: space::Moment { epoch: 3, version: 100, known_since: 50 }, seal: None };
         let version = |of| SyncToken::of(moment, &node(of)).map(|token| (token.epoch, token.version));
         assert_eq!((version(60), version(50), version(49)), (Some((3, 60)), Some((3, 50)), Some((3, 100))));
     }
 
     #[test]
     fn tokens_are_read_as_they_are_written() {
-        let token = SyncToken { epoch: 3, version: 0xabc, collection: NodeId(1) };
+        let token = SyncToken { epoch: 3, version: 0xabc, collection: NodeId(1), seal: None };
         assert_eq!(token.to_string(), "urn:causeway:sync:3.abc.1");
-        assert_eq!(SyncToken::parse(&token.to_string()), Some(token));
+        for token in [token, SyncToken { seal: Some(0x1f), ..token }] {
+            assert_eq!(SyncToken::parse(&token.to_string()), Some(token));
+        }
         for wrong in
-            ["", "urn:causeway:sync:", "urn:causeway:sync:3.abc", "urn:causeway:sync:3.abc.1.2", "urn:causeway:sync:3.x.1", "3.abc.1"]
+            ["", "urn:causeway:sync:", "urn:causeway:sync:3.abc", "urn:causeway:sync:3.abc.1.2.3", "urn:causeway:sync:3.x.1", "3.abc.1"]
         {
             assert_eq!(SyncToken::parse(wrong), None, "{wrong}");
         }

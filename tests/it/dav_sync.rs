@@ -245,6 +245,18 @@ async fn whoever_holds_a_link_sees_what_changed_below_it_alone() {
     client.check(&guest, "by a link").await;
     let drop = dav.by_link(Permissions::CREATE);
     drop.ask("REPORT", "/").body(request("", "1", "")).expect(404).await;
+    // A token that is turned back tells nothing of what went before; nor does one of the owner.
+    let (_, _, token) = told(&guest.ask("REPORT", "/").body(request("", "1", "")).expect(207).await);
+    guest.ask("REPORT", "/").body(request(&token, "1", "")).expect(207).await;
+    let parts: Vec<&str> = token.split('.').collect();
+    let version = u64::from_str_radix(parts[1], 16).unwrap();
+    let older = format!("{}.{:x}.{}", parts[0], version - 1, parts[2..].join("."));
+    let unsealed = format!("{}.{:x}.{}", parts[0], version - 1, parts[2]);
+    for forged in [older, unsealed] {
+        let answer = guest.ask("REPORT", "/").body(request(&forged, "1", "")).expect(403).await;
+        assert!(answer.text().contains("<d:valid-sync-token/>"), "{forged}: {}", answer.text());
+    }
+    dav.ask("REPORT", "/").body(request(&token, "1", "")).expect(403).await;
 }
 
 #[tokio::test]
