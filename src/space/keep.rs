@@ -241,7 +241,7 @@ impl Space {
                 // It may have been restored, and deleted again, since the list was made.
                 let same = self.store.trashed(self.id, row.node)?.as_ref() == Some(row);
                 let Some(node) = self.store.node(self.id, &place)?.filter(|node| same && node.etag == seen.etag) else { continue };
-                write.steps.extend(self.step_to_purge(&self.trash_path(node.id)?, node.stamp.inode)?);
+                write.steps.extend(self.step_to_purge(&self.trash_path(node.id)?)?);
                 write.checks.push(Check { place: place.clone(), seen: Some((node.id, node.etag.clone())) });
                 write.changes.push(Change::Remove { place, keep_until: 0 });
                 mounts.extend(self.mounts_in_trash(&node)?);
@@ -261,7 +261,7 @@ impl Space {
         for rows in versions.chunks(PURGED_MAX) {
             let mut write = place::Write::default();
             for row in rows {
-                write.steps.extend(self.step_to_purge(&self.version_path(&row.file)?, row.inode)?);
+                write.steps.extend(self.step_to_purge(&self.version_path(&row.file)?)?);
                 write.changes.push(Change::DropVersion(row.node, row.number));
             }
             match self.carry_out(write) {
@@ -274,9 +274,10 @@ impl Space {
         Ok(())
     }
 
-    /// None if the bytes are gone already.
-    fn step_to_purge(&self, from: &DiskPath, inode: u64) -> Result<Option<Step>> {
-        let there = self.files.stat(from)?.filter(|stat| stat.stamp.inode == inode);
+    /// None if the bytes are gone already. The name is ours alone, and never used again: whatever lies there is meant, also where a backup gave it
+    /// another inode.
+    fn step_to_purge(&self, from: &DiskPath) -> Result<Option<Step>> {
+        let there = self.files.stat(from)?;
         let to = self.files.purge_path().as_str().to_owned();
         Ok(there.map(|stat| Step::Move { from: from.as_str().to_owned(), to, inode: stat.stamp.file() }))
     }

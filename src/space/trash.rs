@@ -1,7 +1,7 @@
 //! The trash: a second root, below which deleted nodes keep their rows, ids, properties, versions and mounts. Nothing below it has a path in
 //! the home, so that walks, links and locks find nothing there.
 
-use crate::content::DiskPath;
+use crate::content::{DiskPath, Entry};
 use crate::domain::{At, Error, FileStamp, Kind, Name, Node, NodeId, Result, TreePath, Write, Written};
 use crate::space::lookup::{Resolved, unreadable};
 use crate::space::{OpenFile, Space, place, unavailable};
@@ -108,17 +108,17 @@ impl Space {
         let replaced_size = target.row.as_ref().map_or(0, |row| row.size);
         // It is on the disk already; but the quota may have been used for something else since (attack D8).
         self.fits_quota(row.size.saturating_sub(replaced_size), 0)?;
-        // Without its bytes the row would be a name that cannot be opened.
-        if self.files.stat(&disk).map_err(unreadable)?.is_none_or(|stat| stat.stamp.inode != row.stamp.inode) {
-            return Err(unavailable());
-        }
+        // Without its bytes the row would be a name that cannot be opened. The inode is another one where a backup brought them here: the next look
+        // at the target then adopts it.
+        let wanted = if row.is_collection() { Entry::Directory } else { Entry::File };
+        let there = self.files.stat(&disk).map_err(unreadable)?.filter(|stat| stat.entry == wanted).ok_or_else(unavailable)?;
         let place = Place::in_trash(id);
         let mut changes = match &target.row {
             Some(old) => self.locks_handed_over(old.id, id)?,
             None => Vec::new(),
         };
         let replaced = self.replaced(&target, (id, row.kind))?;
-        let steps = self.steps_of_move(disk.as_str().to_owned(), &target, (row.kind, row.stamp.file()), replaced.as_ref());
+        let steps = self.steps_of_move(disk.as_str().to_owned(), &target, (row.kind, there.stamp.file()), replaced.as_ref());
         changes.extend(replaced.map(|replaced| replaced.changes).unwrap_or_default());
         changes.push(Change::Move { from: place.clone(), to: target.place.clone() });
         changes.push(Change::Stamp { place: target.place.clone(), stamp: FileStamp { ctime_ns: 0, ..row.stamp } });

@@ -523,3 +523,34 @@ async fn d8_only_its_owner_gives_up_the_trash_for_an_upload() {
     assert!(matches!(home.space.make_fit(&owner, 0, wanted).await, Err(Error::InsufficientStorage)), "a hole makes no room");
     assert!(home.trash().await.is_empty());
 }
+
+#[tokio::test]
+async fn trash_and_versions_outlive_a_move_to_another_disk() {
+    let home = Home::new();
+    home.mkcol("d").await.unwrap();
+    home.put("d/x", "inner").await.unwrap();
+    for text in ["one", "two"] {
+        home.put("f", text).await.unwrap();
+        home.put("g", text).await.unwrap();
+    }
+    for path in ["d", "f", "g"] {
+        home.delete(path).await.unwrap();
+    }
+    for folder in ["trash", "versions"] {
+        let (there, copy) = (home.own(folder).join("1"), home.own(folder).join("copy"));
+        let copied = std::process::Command::new("cp").arg("-a").args([&there, &copy]).status().unwrap();
+        assert!(copied.success());
+        std::fs::remove_dir_all(&there).unwrap();
+        std::fs::rename(&copy, &there).unwrap();
+    }
+    home.restore("/d", "d").await.unwrap();
+    home.restore("/f", "f").await.unwrap();
+    assert_eq!((home.read("d/x").await.unwrap().as_str(), home.read("f").await.unwrap().as_str()), ("inner", "two"));
+    assert_eq!(home.versions("f").await, ["one"]);
+    home.space.purge(None).await.unwrap();
+    for _ in 0..4 {
+        home.spaces.sweep().await;
+    }
+    assert!(home.files_in("trash").is_empty());
+    home.check_kept().await;
+}
