@@ -141,7 +141,7 @@ impl Space {
         let mut stamps = Vec::with_capacity(moved.len());
         for (place, path) in moved {
             if let Some(stat) = self.files.stat(&self.disk(&path)).ok().flatten() {
-                stamps.push((place, stat.stamp));
+                stamps.push((place, self.disk(&path), stat.stamp));
             }
         }
         let kept = steps.iter().flat_map(Step::paths).filter_map(DiskPath::stored).filter(DiskPath::is_kept).map(|path| path.folder());
@@ -239,7 +239,8 @@ pub(super) fn sync_if_there(files: &Files, folder: &str) -> std::io::Result<()> 
 pub(super) struct Settled {
     space: SpaceId,
     version: u64,
-    stamps: Vec<(Place, FileStamp)>,
+    /// Rows whose change time is known now: what each was, and where.
+    stamps: Vec<(Place, DiskPath, FileStamp)>,
     folders: Vec<DiskPath>,
 }
 
@@ -318,7 +319,10 @@ fn settle_all(store: &Store, files: &Files, tasks: &Receiver<Task>) {
             if settled.folders.iter().any(|folder| unsure.contains(folder.as_str())) {
                 continue;
             }
-            let changes = settled.stamps.into_iter().map(|(place, stamp)| Change::Stamp { place, stamp }).collect();
+            // What was moved away and back meanwhile has another change time by now.
+            let still = |path: &DiskPath, stamp: FileStamp| files.stat(path).ok().flatten().is_some_and(|stat| stat.stamp == stamp);
+            let stamps = settled.stamps.into_iter().filter(|(_, path, stamp)| still(path, *stamp));
+            let changes = stamps.map(|(place, _, stamp)| Change::Stamp { place, stamp }).collect();
             store.commit_nodes_later(NodeJob { done: vec![settled.version], ..NodeJob::new(settled.space, changes) });
         }
     }

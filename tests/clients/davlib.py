@@ -136,7 +136,7 @@ class Dav:
                 connection = self.connected()
                 connection.request(method, self.url(name), body=body, headers=headers)
                 return connection.getresponse()
-            except (http.client.HTTPException, ConnectionError):
+            except (http.client.HTTPException, ConnectionError, ssl.SSLEOFError):
                 self.close()
                 if last:
                     raise

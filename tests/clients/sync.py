@@ -43,7 +43,7 @@ QUIET_SECONDS = 4
 # A listing in a mount may be so old; a client that has seen an old one takes its own changes for the only ones.
 STALE_SECONDS = 2.5
 # Of the rounds of a disturbed scenario.
-TAKEN_BACK_MOST = 0.4
+TAKEN_BACK_MOST = 0.75
 GIVE_UP_SECONDS = 20
 EXCLUDE = '*~\n]*.part\n.sync_*.db*\n._sync_*.db*\n.csync_journal.db*\n.owncloudsync.log*\n.nextcloudsync.log*\n'
 
