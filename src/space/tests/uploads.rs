@@ -140,11 +140,11 @@ async fn d9_chunks_are_bounded() {
     let home = begun().await;
     let most = crate::limits::UPLOAD_CHUNKS_MAX;
     for number in 3..most {
-        home.chunk(&format!("x{number}"), "").await.unwrap();
+        home.chunk(&format!("x{number}"), "!").await.unwrap();
     }
-    assert!(matches!(home.chunk("one-more", "").await, Err(Error::LimitReached(_))));
+    assert!(matches!(home.chunk("one-more", "!").await, Err(Error::LimitReached(_))));
     // In the place of an older one there is always room.
     assert_eq!(home.chunk("x5", "!").await.unwrap(), (false, most));
     home.place("f", PutRequest::plain()).await.unwrap();
-    assert_eq!(home.read("f").await.unwrap(), "hello world!");
+    assert_eq!(home.read("f").await.unwrap(), format!("hello world{}", "!".repeat(most - 3)));
 }
