@@ -30,12 +30,15 @@ pub const IF_LISTS_MAX: usize = 128;
 pub const IF_CONDITIONS_MAX: usize = 512;
 /// Most resources that one `If` header is judged against.
 pub const IF_RESOURCES_MAX: usize = 64;
-/// Most bytes of a refused upload that are still read, so that the answer is not lost with the connection.
-pub const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of a refused upload that are still read, so that the answer is not lost with the connection: sync clients look for it only when they
+/// have sent everything, and send 100 MB at once.
+pub const DRAIN_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Most bytes that are still read of a refused request over HTTP/2, while its answer is on its way.
 pub const DRAIN_HTTP2_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Longest time that is spent on reading them.
-pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longest pause in them after which nothing more is waited for.
+pub const DRAIN_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Most ranges in one GET; more are answered with the whole file (RFC 9110 14.2).
 pub const RANGES_MAX: usize = 16;
 /// Longest time of a lock.

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, Empty, Full};
 
 use crate::domain::{Clock, TreePath};
-use crate::limits::{DRAIN_BYTES_MAX, DRAIN_HTTP2_BYTES_MAX, DRAIN_TIME_MAX};
+use crate::limits::{DRAIN_BYTES_MAX, DRAIN_HTTP2_BYTES_MAX, DRAIN_PAUSE_MAX, DRAIN_TIME_MAX};
 use crate::protocol::dav::problem::{Problem, Result};
 use crate::service::uploads::Uploads;
 use crate::tree::View;
@@ -232,7 +232,8 @@ impl Payload {
         let mut stream = self.stream();
         let reading = async {
             let mut left = DRAIN_BYTES_MAX;
-            while let Some(Ok(piece)) = stream.next().await {
+            // Who sends nothing more is waiting for the answer.
+            while let Ok(Some(Ok(piece))) = tokio::time::timeout(DRAIN_PAUSE_MAX, stream.next()).await {
                 let Some(less) = left.checked_sub(piece.len()) else { break };
                 left = less;
             }
