@@ -33,7 +33,7 @@ TICK = os.sysconf('SC_CLK_TCK')
 OC = 'xmlns:oc="http://owncloud.org/ns"'
 PLAIN = '<d:resourcetype/><d:getlastmodified/><d:getcontentlength/><d:getetag/>'
 SETS = {
-    'plain': PLAIN,
+    'plain (of scripts/bench)': PLAIN + '<d:getcontenttype/>',
     'owncloudcmd': PLAIN + '<oc:id/><oc:downloadURL/><oc:dDC/><oc:permissions/><oc:checksums/>',
     'nextcloudcmd': PLAIN + '<oc:size/><oc:id/><oc:fileid/><oc:downloadURL/><oc:dDC/><oc:permissions/><oc:checksums/><oc:share-types/>',
 }
@@ -163,7 +163,7 @@ def main():
         listed = listings(server, options.rounds)
         print(f'\n| PROPFIND Depth 1 of {LISTED} | processor of the server | x plain | bytes |\n|---|---|---|---|')
         for name, (spent, size) in listed.items():
-            print(f'| {name} | {spent:.2f} ms | {spent / listed["plain"][0]:.2f} | {size} |')
+            print(f'| {name} | {spent:.2f} ms | {spent / listed["plain (of scripts/bench)"][0]:.2f} | {size} |')
         print(f'\nVmHWM of the server: {server.peak_kb() / 1024:.1f} MiB')
     finally:
         server.kill()

@@ -190,7 +190,7 @@ def order_faults(calls, data, target):
     sync = re.compile(r'f(data)?sync\(')
 
     def is_rows(text):
-        return sync.match(text) and f'<{state}/' in text and f'<{staging}' not in text
+        return sync.match(text) and f'<{state}/store/' in text
 
     steps = [
         ('fsync of the staged file', lambda text: sync.match(text) and f'<{staging}/' in text),
@@ -208,10 +208,13 @@ def order_faults(calls, data, target):
         at, end = fitting[-1][0], fitting[-1][1]
         if name.startswith('rename'):
             renamed = end
-    folder = [call for call in calls if call[0] > renamed and call[2].startswith('fsync(') and f'<{parent}>' in call[2]]
     rows = [call for call in calls if call[0] > renamed and is_rows(call[2])]
-    if not folder or (rows and rows[0][0] < folder[0][1]):
-        return ['the folder is not synced before the rows are written again', *told]
+    # What was overwritten goes to the old versions, in the same placement.
+    kept = any(text.startswith('rename') and f'<{state}/versions/' in text for _, _, text in calls)
+    for changed in [f'<{parent}>'] + [f'<{state}/versions/'] * kept:
+        folder = [call for call in calls if call[0] > renamed and call[2].startswith('fsync(') and changed in call[2]]
+        if not folder or (rows and rows[0][0] < folder[0][1]):
+            return [f'the folder {changed} is not synced before the rows are written again', *told]
     return []
 
 
