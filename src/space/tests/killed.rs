@@ -67,6 +67,25 @@ impl Writing {
         }
     }
 
+    /// Lets the child stand still. Its threads stop one by one, each only when its call to the kernel is done.
+    fn stop(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        let threads = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        let stopped = |stat: &str| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'));
+        let still = || {
+            let mut stats = std::fs::read_dir(&threads).unwrap().map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")));
+            stats.all(|stat| stat.is_ok_and(|stat| stopped(&stat)))
+        };
+        for _ in 0..20_000 {
+            if still() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("the child does not stop");
+    }
+
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -143,6 +162,19 @@ impl Drop for Disk {
     }
 }
 
+/// Copies an image that nobody but the kernel writes any more: a copy that was written meanwhile is of no one moment, and is made again.
+fn copy_at_rest(image: &Path, copy: &Path) {
+    let written = || std::fs::metadata(image).unwrap().modified().unwrap();
+    for _ in 0..20 {
+        let before = written();
+        std::fs::copy(image, copy).unwrap();
+        if written() == before {
+            return;
+        }
+    }
+    panic!("the image never stood still");
+}
+
 /// The image of the device is copied while the writer stands still: what was not flushed to the device is not in the copy, as after a
 /// power cut. Needs the right to mount; says so where it has none, and fails if `POWER_CUT_REQUIRED` is set.
 #[tokio::test]
@@ -161,10 +193,11 @@ async fn acknowledged_writes_survive_a_power_cut() {
     std::fs::create_dir(&davroot).unwrap();
     let mut writing = Writing::start(&davroot);
     writing.hear(300);
-    let pid = rustix::process::Pid::from_child(&writing.child);
-    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    std::fs::copy(&image, &copy).unwrap();
+    writing.stop();
+    copy_at_rest(&image, &copy);
     writing.kill();
+    // It may be well ahead of what was heard; all of this it said before it stood still.
+    writing.hear(usize::MAX);
     assert!(writing.heard >= 300, "the child stopped by itself");
     drop(disk);
     let disk = Disk::mount(&copy, folder.path().join("again")).unwrap();
