@@ -365,17 +365,19 @@ fn new_root(inner: &Inner, space: SpaceId, home: &DiskPath) -> Result<Node> {
 
 /// The rows and folders of trash and versions, made where they are not there yet.
 fn hidden_roots(inner: &Inner, space: SpaceId) -> Result<(Node, Node)> {
-    for folder in [DiskPath::trash(space), DiskPath::versions(space)] {
+    let roots = [
+        (NodeId::TRASH, Place::trash_root(), DiskPath::trash(space), "trash"),
+        (NodeId::VERSIONS, Place::versions_root(), DiskPath::versions(space), "versions"),
+    ];
+    let mut missing = Vec::new();
+    for (id, place, folder, what) in roots {
+        if inner.store.node(space, &place)?.is_none() {
+            set_aside(&inner.files, &folder, &format!("{what}-{}", space.0))?;
+            let node = node_of(id, Kind::Collection, 0, FileStamp::default(), inner.clock.now());
+            missing.push(Change::Put { place, node });
+        }
         if inner.files.make_folder(&folder)? {
             inner.files.sync_folder(&folder.folder())?;
-        }
-    }
-    let roots = [(NodeId::TRASH, Place::trash_root()), (NodeId::VERSIONS, Place::versions_root())];
-    let mut missing = Vec::new();
-    for (id, place) in &roots {
-        if inner.store.node(space, place)?.is_none() {
-            let node = node_of(*id, Kind::Collection, 0, FileStamp::default(), inner.clock.now());
-            missing.push(Change::Put { place: place.clone(), node });
         }
     }
     if !missing.is_empty() {
@@ -383,6 +385,22 @@ fn hidden_roots(inner: &Inner, space: SpaceId) -> Result<(Node, Node)> {
     }
     let row = |place| inner.store.node(space, place)?.ok_or_else(|| Error::Internal("a root was not committed".to_owned()));
     Ok((row(&Place::trash_root())?, row(&Place::versions_root())?))
+}
+
+/// What lies in a kept folder that the rows never heard of is from a store that was lost. Its names are numbers of nodes, which a new store gives out
+/// again, and the number of the space may be another user's by now: it goes where an administrator finds it.
+fn set_aside(files: &Files, folder: &DiskPath, name: &str) -> Result<()> {
+    let listing = files.list(folder)?.unwrap_or_default();
+    if listing.entries.is_empty() && listing.skipped.is_empty() {
+        return Ok(());
+    }
+    let aside = files.removed_path(&format!("{name}-{}", files.unique()));
+    files.rename(folder, &aside)?;
+    for changed in [aside.folder(), folder.folder()] {
+        files.sync_folder(&changed)?;
+    }
+    tracing::error!(aside = %files.absolute(&aside).display(), "what was deleted or overwritten before the rows were lost is kept here");
+    Ok(())
 }
 
 /// It exists, but the disk does not show it now (DESIGN 1.2).

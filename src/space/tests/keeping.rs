@@ -342,6 +342,43 @@ async fn bytes_without_rows_do_not_stay_for_ever() {
     assert_eq!(home.trash().await.len(), 1);
 }
 
+#[tokio::test]
+async fn what_a_lost_store_kept_is_put_aside() {
+    let home = Home::new();
+    home.put("f", "one").await.unwrap();
+    home.put("f", "two").await.unwrap();
+    home.put("g", "deleted").await.unwrap();
+    home.delete("g").await.unwrap();
+    let number = home.files_in("trash").pop_last().unwrap();
+    // Rows that cannot be read, and no export: the numbers begin anew.
+    let Home { directory, spaces, space, clock } = home;
+    spaces.close();
+    space.store.close();
+    drop((spaces, space));
+    std::fs::write(directory.path().join(".causeway/store/rows/conf"), "what is this").unwrap();
+    let (spaces, space) = open_when_free(directory.path(), &clock, None);
+    assert!(space.store.recovery().is_some_and(|recovery| !recovery.from_export));
+    let home = Home { directory, spaces, space, clock };
+    assert!(home.trash().await.is_empty() && home.versions("f").await.is_empty());
+    home.check_kept().await;
+    // Numbers come again; what they mean now is something else.
+    while !home.files_in("trash").contains(&number) {
+        home.put("n", "another").await.unwrap();
+        home.delete("n").await.unwrap();
+    }
+    home.check_kept().await;
+    let home = home.reopen(None);
+    let mut aside: Vec<String> = std::fs::read_dir(home.own("removed"))
+        .unwrap()
+        .map(|folder| {
+            std::fs::read_dir(folder.unwrap().path()).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+        })
+        .collect();
+    aside.sort();
+    assert_eq!(aside, ["deleted", "one"]);
+    home.check_kept().await;
+}
+
 /// Does one write that dies after `stop`; the home before it has a file `f` with a version, a folder `d` and an entry `/gone` in the trash.
 async fn crashed<F: Future<Output = bool>>(stop: Stop, dying: impl FnOnce(Arc<Home>) -> F) -> Home {
     let home = Home::new();
