@@ -137,22 +137,35 @@ impl Space {
         Ok(())
     }
 
-    /// Removes bytes of trash and versions that no row tells of, once they are too old to be kept: what was deleted or overwritten after the
-    /// backup from which the rows came. On a blocking thread.
+    /// Removes bytes of trash and versions that no row tells of, once they are too old to be kept. On a blocking thread.
+    ///
+    /// A row is durable before its bytes come, and bytes on their way out have a placement, so that nothing gets here in the way of a write. What has
+    /// neither was deleted or overwritten after the backup from which the rows came, or is left by a disk that refused a purge: as much as was kept
+    /// once, and no change adds more than one. They stay as long as what was kept on that day would, so that there are never more of them than
+    /// there would be entries.
     pub(super) fn purge_strangers(&self) -> Result<()> {
         let kept = [(DiskPath::trash(self.id), self.options.trash), (DiskPath::versions(self.id), self.options.versions)];
         let listed = kept.map(|(folder, keep)| (self.files.list(&folder), folder, keep));
-        // After the folders: what came since has its row already.
+        // After the folders: what came since has its row already. The placements last: what left the rows has one until it has left the disk.
         let trash = self.store.trash(self.id)?.into_iter().map(|(row, _)| row.node.0.to_string());
         let versions = self.store.all_versions(self.id)?.into_iter().map(|row| row.file.into_string());
-        let known: HashSet<String> = trash.chain(versions).collect();
+        let mut known: HashSet<String> = trash.chain(versions).collect();
+        for (_, placement) in self.store.placements(self.id)? {
+            let paths = placement.steps.iter().flat_map(Step::paths).filter_map(DiskPath::stored).filter(DiskPath::is_in_kept_folder);
+            known.extend(paths.filter_map(|path| path.as_str().rsplit('/').next().map(str::to_owned)));
+        }
         for (listing, folder, keep) in listed {
             for (name, stat) in listing?.unwrap_or_default().entries {
                 // Since when it lies there: a rename sets the change time.
                 let since = stat.stamp.ctime_ns / 1_000_000_000;
-                if !known.contains(name.as_str()) && self.clock.now().saturating_sub(since) >= keep.max_age.max(STRANGERS_KEPT_S) {
-                    tracing::info!(user.id = %self.user, "bytes in trash or versions of which nothing is known are removed");
-                    self.files.rename(&folder.join(&name), &self.files.purge_path())?;
+                if known.contains(name.as_str()) || self.clock.now().saturating_sub(since) < keep.max_age.max(STRANGERS_KEPT_S) {
+                    continue;
+                }
+                tracing::info!(user.id = %self.user, "bytes in trash or versions of which nothing is known are removed");
+                match self.files.rename(&folder.join(&name), &self.files.purge_path()) {
+                    // Gone since it was listed.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    done => done?,
                 }
             }
         }

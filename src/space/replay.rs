@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::content::Files;
 use crate::domain::{FileStamp, Result};
 use crate::space::place::sync_if_there;
-use crate::space::steps::{clear_staged, do_step, stored};
+use crate::space::steps::{clear_staged, do_step, rescue_restored, stored};
 use crate::store::{NodeJob, Placement, Step, Store};
 
 /// Does what is left of all placements, and drops them. Returns whether nothing of them is left in the staging folder.
@@ -28,6 +28,7 @@ pub(super) fn replay(store: &Store, files: &Files) -> Result<bool> {
                 && let Err(error) = do_step(files, step, placement.steps.get(position + 1))
             {
                 tracing::error!(%error, version, "a committed change could not be made on disk; the files there win");
+                rescue_restored(files, step)?;
             }
             folders.extend([from.folder(), to.folder()].map(|folder| folder.as_str().to_owned()));
         }

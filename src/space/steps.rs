@@ -110,13 +110,30 @@ pub(super) fn clear_staged(files: &Files, steps: &[Step], promised: bool) -> io:
             files.remove(&path)?;
             continue;
         }
-        let rescued = files.removed_path(&format!("unplaced-{}", files.unique()));
-        files.rename(&path, &rescued)?;
-        files.sync_folder(&rescued.folder())?;
-        let [_, to] = step.paths();
-        tracing::error!(rescued = %files.absolute(&rescued).display(), %to, "what could not be put in its place is kept here");
+        rescue(files, &path, step)?;
     }
     Ok(())
+}
+
+/// Puts what a step could not bring to its place where an administrator finds it.
+fn rescue(files: &Files, path: &DiskPath, step: &Step) -> io::Result<()> {
+    let rescued = files.removed_path(&format!("unplaced-{}", files.unique()));
+    files.rename(path, &rescued)?;
+    files.sync_folder(&rescued.folder())?;
+    let [_, to] = step.paths();
+    tracing::error!(rescued = %files.absolute(&rescued).display(), %to, "what could not be put in its place is kept here");
+    Ok(())
+}
+
+/// At a start, what a failed step leaves in the trash has no row any more: its user brought it back. It is not left there for the next sweep.
+pub(super) fn rescue_restored(files: &Files, step: &Step) -> io::Result<()> {
+    let [from, to] = step.paths();
+    let (from, to) = (stored(from)?, stored(to)?);
+    if !from.is_in_kept_folder() || to.is_purged() || !is_at(files, step, &from)? {
+        return Ok(());
+    }
+    rescue(files, &from, step)?;
+    files.sync_folder(&from.folder())
 }
 
 fn is_at(files: &Files, step: &Step, path: &DiskPath) -> io::Result<bool> {

@@ -343,6 +343,25 @@ async fn bytes_without_rows_do_not_stay_for_ever() {
 }
 
 #[tokio::test]
+async fn bytes_on_their_way_out_are_not_taken_for_strangers() {
+    let home = Home::new();
+    for name in ["f", "g"] {
+        home.put(name, "deleted").await.unwrap();
+        home.delete(name).await.unwrap();
+    }
+    let home = home.reopen(Some(Stop::Committed));
+    // Brought back as far as the rows know, and still in the trash.
+    assert!(stopped(home.restore("/f", "f").await));
+    assert!(stopped(home.space.purge(Some(home.trashed("/g").await)).await));
+    home.clock.advance(Clock::System.now() - home.clock.now() + 90 * 24 * 3600);
+    home.space.purge_strangers().unwrap();
+    assert_eq!(home.files_in("trash").len(), 2);
+    let home = home.reopen(None);
+    assert_eq!(home.read("f").await.unwrap(), "deleted");
+    home.check_kept().await;
+}
+
+#[tokio::test]
 async fn what_a_lost_store_kept_is_put_aside() {
     let home = Home::new();
     home.put("f", "one").await.unwrap();
@@ -500,6 +519,21 @@ async fn an_overwrite_that_cannot_keep_the_old_content_leaves_it() {
     std::fs::remove_dir_all(home.own("trash/1")).unwrap();
     home.delete("g").await.unwrap();
     home.restore("/g", "g").await.unwrap();
+    home.check_kept().await;
+}
+
+#[tokio::test]
+async fn what_a_start_cannot_bring_back_is_not_left_for_the_next_sweep() {
+    let home = Home::new();
+    home.mkcol("d").await.unwrap();
+    home.put("f", "deleted").await.unwrap();
+    home.delete("f").await.unwrap();
+    let home = home.reopen(Some(Stop::Committed));
+    assert!(stopped(home.restore("/f", "d/f").await));
+    std::fs::remove_dir(home.disk("d")).unwrap();
+    let home = home.reopen(None);
+    assert!(home.trash().await.is_empty());
+    assert_eq!(unplaced(&home), ["deleted"]);
     home.check_kept().await;
 }
 
