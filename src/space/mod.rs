@@ -44,6 +44,7 @@ mod state;
 mod steps;
 mod sweep;
 mod trash;
+mod undo;
 mod uploads;
 mod versions;
 mod watch;

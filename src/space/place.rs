@@ -12,6 +12,7 @@ use crate::content::{DiskPath, Files, Staged};
 use crate::domain::{At, Error, FileStamp, NodeId, Result, SpaceId, TreePath};
 use crate::space::names::NameGuard;
 use crate::space::steps::{clear_staged, perform, stored};
+use crate::space::undo::Undo;
 use crate::space::{DIRECTORY_GROUPS, Space, lock, source_missing};
 use crate::store::{Change, Check, Committed, NodeJob, Place, Placement, Step, Store};
 
@@ -119,7 +120,7 @@ impl Space {
         let sync = if staged.is_empty() { None } else { self.files.staging_folder() };
         let placement = (!steps.is_empty()).then(|| Placement { steps: steps.clone() });
         let space = self.id;
-        let versions = versions_of(&changes);
+        let undo = if steps.is_empty() { Undo::default() } else { self.undo_of(&changes)? };
         let kept_now = changes.iter().find_map(kept_by);
         let committed =
             self.store.commit_nodes(NodeJob { space, checks, changes, placement, done: Vec::new(), now: self.clock.now(), sync })?;
@@ -131,8 +132,8 @@ impl Space {
             return Ok(committed);
         }
         if let Err(error) = self.do_steps(&steps, &folders) {
-            tracing::error!(%error, "a committed change could not be made on disk; rows follow what is there");
-            self.give_up(committed.version, &steps, &folders, versions);
+            tracing::error!(%error, "a committed change could not be made on disk");
+            self.give_up(committed.version, &steps, &folders, undo);
             return Err(error.into());
         }
         if self.options.stop == Some(Stop::Placed) {
@@ -180,7 +181,7 @@ impl Space {
         groups.into_iter().filter_map(|group| self.directories.get(group)).map(lock).collect()
     }
 
-    fn give_up(&self, version: u64, steps: &[Step], folders: &[(NodeId, TreePath)], versions: Vec<Change>) {
+    fn give_up(&self, version: u64, steps: &[Step], folders: &[(NodeId, TreePath)], undo: Undo) {
         if let Err(error) = clear_staged(&self.files, steps, false) {
             tracing::error!(%error, "what a failed change left could not be cleared; the next start tries the change again");
             return;
@@ -190,29 +191,11 @@ impl Space {
             tracing::error!(%error, "a placement stays; the next start tries it again");
             return;
         }
-        // Given to another node meanwhile, such a row stays, and is purged like any other.
-        if !versions.is_empty()
-            && let Err(error) = self.store.commit_nodes(NodeJob::new(self.id, versions))
-        {
-            tracing::warn!(%error, "an old version without bytes stays");
-        }
+        self.take_back(undo, steps);
         for (id, _) in folders {
             self.state().distrust(*id);
         }
     }
-}
-
-/// How the versions of a change are forgotten again, if their bytes do not come.
-fn versions_of(changes: &[Change]) -> Vec<Change> {
-    let mut versions: Vec<(NodeId, u64)> = Vec::new();
-    for change in changes {
-        if let Change::PutVersion(row) = change {
-            versions.push((row.node, row.number));
-        } else if let Change::HandVersions { from, to } = change {
-            versions.iter_mut().filter(|(node, _)| node == from).for_each(|(node, _)| *node = *to);
-        }
-    }
-    versions.into_iter().map(|(node, number)| Change::DropVersion(node, number)).collect()
 }
 
 /// What a change puts into the trash, or whose version it keeps.

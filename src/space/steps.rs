@@ -136,6 +136,21 @@ pub(super) fn rescue_restored(files: &Files, step: &Step) -> io::Result<()> {
     files.sync_folder(&from.folder())
 }
 
+/// Whether everything still lies, or lies again, where the steps were to take it from.
+pub(super) fn is_untouched(files: &Files, steps: &[Step]) -> io::Result<bool> {
+    let mut seen = Vec::new();
+    for step in steps {
+        let [from, _] = step.paths();
+        let path = stored(from)?;
+        // What is taken from a name for the second time came there by the first step; staged bytes were cleared already.
+        if !seen.contains(&from) && !path.is_staged() && !is_at(files, step, &path)? {
+            return Ok(false);
+        }
+        seen.push(from);
+    }
+    Ok(true)
+}
+
 fn is_at(files: &Files, step: &Step, path: &DiskPath) -> io::Result<bool> {
     Ok(files.stat(path)?.is_some_and(|stat| step.inode().is(&stat.stamp)))
 }
@@ -145,7 +160,7 @@ fn is_gone(files: &Files, step: &Step) -> io::Result<bool> {
     Ok(!is_there(files, &stored(from)?)?)
 }
 
-fn is_there(files: &Files, path: &DiskPath) -> io::Result<bool> {
+pub(super) fn is_there(files: &Files, path: &DiskPath) -> io::Result<bool> {
     Ok(files.stat(path)?.is_some())
 }
 

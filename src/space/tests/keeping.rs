@@ -523,6 +523,71 @@ async fn an_overwrite_that_cannot_keep_the_old_content_leaves_it() {
 }
 
 #[tokio::test]
+async fn a_delete_that_fails_leaves_everything_as_it_was() {
+    for (folder, keep) in [("trash/1", Keep::TRASH), ("trash-purge", Keep::NOTHING)] {
+        let home = Home::keeping(keep, Keep::VERSIONS);
+        home.mkcol("d").await.unwrap();
+        home.put("d/x", "inner").await.unwrap();
+        home.put("f", "old").await.unwrap();
+        home.put("f", "new").await.unwrap();
+        let before = [home.node("f").await.unwrap(), home.node("d").await.unwrap(), home.node("d/x").await.unwrap()];
+        spoil(&home, folder);
+        for path in ["f", "d"] {
+            assert!(matches!(home.delete(path).await, Err(Error::Internal(_))), "{path}");
+        }
+        assert_eq!(home.names("").await, ["d", "f"]);
+        assert_eq!((home.read("f").await.unwrap().as_str(), home.read("d/x").await.unwrap().as_str()), ("new", "inner"));
+        let after = [home.node("f").await.unwrap(), home.node("d").await.unwrap(), home.node("d/x").await.unwrap()];
+        assert_eq!(after.map(|node| node.id), before.map(|node| node.id));
+        assert_eq!(home.versions("f").await, ["old"]);
+        assert!(home.trash().await.is_empty(), "nothing in the trash that cannot be opened");
+        std::fs::remove_file(home.own(folder)).unwrap();
+        std::fs::create_dir(home.own(folder)).unwrap();
+        home.check_kept().await;
+        home.spaces.sweep().await;
+        assert_eq!(home.versions("f").await, ["old"]);
+        for path in ["f", "d"] {
+            home.delete(path).await.unwrap();
+        }
+        assert_eq!(home.trash().await.len(), if keep == Keep::TRASH { 2 } else { 0 });
+        assert!(home.names("").await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_replaced_or_restored_stays_where_it_is() {
+    let home = Home::new();
+    home.mkcol("d").await.unwrap();
+    home.put("d/x", "inner").await.unwrap();
+    home.put("f", "file").await.unwrap();
+    home.put("gone", "deleted").await.unwrap();
+    home.delete("gone").await.unwrap();
+    let [folder, file] = [home.node("d").await.unwrap().id, home.node("f").await.unwrap().id];
+    // Nothing comes into the trash, but what is there can be taken out.
+    let there = home.own("trash/1");
+    std::fs::rename(&there, home.own("trash/aside")).unwrap();
+    std::fs::write(&there, "").unwrap();
+    assert!(home.rename("f", "d").await.is_err());
+    assert!(home.copy("f", "d").await.is_err());
+    assert!(home.restore("/gone", "back").await.is_err());
+    std::fs::remove_file(&there).unwrap();
+    std::fs::rename(home.own("trash/aside"), &there).unwrap();
+    assert_eq!(home.names("").await, ["d", "f"]);
+    assert_eq!([home.node("d").await.unwrap().id, home.node("f").await.unwrap().id], [folder, file]);
+    assert_eq!(home.trash().await, [("/gone".to_owned(), 7)]);
+    assert!(unplaced(&home).is_empty());
+    home.check_kept().await;
+    // Nor does a name in the home that cannot be taken: the entry stays.
+    let writable = |mode| std::fs::set_permissions(home.disk(""), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    writable(0o500);
+    let refused = home.restore("/gone", "back").await;
+    writable(0o700);
+    // Root may write there all the same.
+    assert!(refused.is_err() != (home.trash().await.is_empty()));
+    home.check_kept().await;
+}
+
+#[tokio::test]
 async fn what_a_start_cannot_bring_back_is_not_left_for_the_next_sweep() {
     let home = Home::new();
     home.mkcol("d").await.unwrap();

@@ -51,6 +51,20 @@ async fn a_lock_keeps_others_out_until_it_ends() {
 }
 
 #[tokio::test]
+async fn a_lock_outlives_a_delete_that_fails() {
+    let home = Home::new();
+    home.put("f", "x").await.unwrap();
+    let token = home.lock("f", LockScope::Exclusive, LockDepth::Zero).await.unwrap();
+    // Nothing can be kept where no folder is.
+    std::fs::remove_dir_all(home.own("trash/1")).unwrap();
+    std::fs::write(home.own("trash/1"), "").unwrap();
+    let write = Write { expect: Expect::Anything, tokens: vec![token.clone()] };
+    assert!(home.space.delete(&at("f"), write).await.is_err());
+    locked(home.put("f", "y").await, "f");
+    home.put_locked("f", &[&token]).await.unwrap();
+}
+
+#[tokio::test]
 async fn deep_locks_reach_down_and_shallow_ones_guard_the_names() {
     let home = Home::new();
     home.mkcol("a").await.unwrap();
