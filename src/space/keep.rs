@@ -154,20 +154,29 @@ impl Space {
             let paths = placement.steps.iter().flat_map(Step::paths).filter_map(DiskPath::stored).filter(DiskPath::is_in_kept_folder);
             known.extend(paths.filter_map(|path| path.as_str().rsplit('/').next().map(str::to_owned)));
         }
+        let mut strangers = Vec::new();
         for (listing, folder, keep) in listed {
             for (name, stat) in listing?.unwrap_or_default().entries {
                 // Since when it lies there: a rename sets the change time.
                 let since = stat.stamp.ctime_ns / 1_000_000_000;
-                if known.contains(name.as_str()) || self.clock.now().saturating_sub(since) < keep.max_age.max(STRANGERS_KEPT_S) {
-                    continue;
-                }
-                tracing::info!(user.id = %self.user, "bytes in trash or versions of which nothing is known are removed");
-                match self.files.rename(&folder.join(&name), &self.files.purge_path()) {
-                    // Gone since it was listed.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    done => done?,
+                let old = self.clock.now().saturating_sub(since) >= keep.max_age.max(STRANGERS_KEPT_S);
+                if old && !known.contains(name.as_str()) {
+                    strangers.push((name.as_str().to_owned(), folder.join(&name), stat.stamp));
                 }
             }
+        }
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        // The rows above are not from one moment: a version that was given to another node meanwhile may be missing there.
+        let known = self.store.version_files(self.id)?;
+        for (_, path, stamp) in strangers.into_iter().filter(|(name, ..)| !known.contains(name.as_str())) {
+            // Not what came back meanwhile under the same number.
+            if self.files.stat(&path)?.is_none_or(|now| now.stamp != stamp) {
+                continue;
+            }
+            tracing::info!(user.id = %self.user, "bytes in trash or versions of which nothing is known are removed");
+            self.files.rename(&path, &self.files.purge_path())?;
         }
         self.settler.purge();
         Ok(())
@@ -275,7 +284,7 @@ impl Space {
             let mut write = place::Write::default();
             for row in rows {
                 write.steps.extend(self.step_to_purge(&self.version_path(&row.file)?)?);
-                write.changes.push(Change::DropVersion(row.node, row.number));
+                write.changes.push(Change::DropVersion { node: row.node, number: row.number, file: row.file.clone() });
             }
             match self.carry_out(write) {
                 // One of them was given to another node just now: the next sweep looks again.

@@ -61,7 +61,7 @@ impl Space {
                 Change::Put { .. }
                 | Change::Remove { .. }
                 | Change::PutVersion(_)
-                | Change::DropVersion(..)
+                | Change::DropVersion { .. }
                 | Change::HandVersions { .. }
                 | Change::Stamp { .. }
                 | Change::Modified { .. }
@@ -130,7 +130,7 @@ fn is_taken_back(change: &Change) -> bool {
         Change::Remove { place, .. } => place.parent != NodeId::TRASH,
         Change::Put { .. }
         | Change::PutVersion(_)
-        | Change::DropVersion(..)
+        | Change::DropVersion { .. }
         | Change::HandVersions { .. }
         | Change::Stamp { .. }
         | Change::Modified { .. }
@@ -154,13 +154,13 @@ fn is_discarded_from(changes: &[Change], from: &Place) -> bool {
 
 /// How the versions of a change are forgotten again, if their bytes do not come.
 fn versions_of(changes: &[Change]) -> Vec<Change> {
-    let mut versions: Vec<(NodeId, u64)> = Vec::new();
+    let mut versions: Vec<(NodeId, u64, Box<str>)> = Vec::new();
     for change in changes {
         if let Change::PutVersion(row) = change {
-            versions.push((row.node, row.number));
+            versions.push((row.node, row.number, row.file.clone()));
         } else if let Change::HandVersions { from, to } = change {
-            versions.iter_mut().filter(|(node, _)| node == from).for_each(|(node, _)| *node = *to);
+            versions.iter_mut().filter(|(node, ..)| node == from).for_each(|(node, ..)| *node = *to);
         }
     }
-    versions.into_iter().map(|(node, number)| Change::DropVersion(node, number)).collect()
+    versions.into_iter().map(|(node, number, file)| Change::DropVersion { node, number, file }).collect()
 }

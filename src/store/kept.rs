@@ -1,5 +1,7 @@
 //! Rows of what is kept although nobody sees it in the home any more: the trash, and old versions of files.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Checksum, NodeId, Principal, SpaceId, Timestamp, TreePath};
@@ -51,7 +53,7 @@ impl Store {
         self.inner.trees.get(Tree::Trash, &keys::below(space, id))?.map(|value| decode(&value)).transpose()
     }
 
-    /// Everything in the trash of a space, with its node, in the order of ids. Blocks.
+    /// Everything in the trash of a space, with its node, in the order of ids; where there is much, not all from one moment. Blocks.
     pub fn trash(&self, space: SpaceId) -> Result<Vec<(TrashRow, crate::domain::Node)>> {
         let rows: Vec<TrashRow> = self.values(Tree::Trash, &keys::space(space))?;
         let mut trash = Vec::with_capacity(rows.len());
@@ -69,9 +71,17 @@ impl Store {
         self.values(Tree::Versions, &keys::below(space, id))
     }
 
-    /// All old versions of a space. Blocks for long where there are many: meant for the background.
+    /// All old versions of a space. Blocks for long where there are many: meant for the background. They are not all from one moment: what was given
+    /// to another node meanwhile may be missing, or there under both.
     pub fn all_versions(&self, space: SpaceId) -> Result<Vec<VersionRow>> {
         self.values(Tree::Versions, &keys::space(space))
+    }
+
+    /// The names of the bytes of all old versions of a space, at one moment. Blocks, and commits wait meanwhile: meant for what is asked rarely.
+    pub fn version_files(&self, space: SpaceId) -> Result<HashSet<Box<str>>> {
+        let _reading = self.inner.trees.reading();
+        let rows = self.inner.trees.tree(Tree::Versions)?.scan_prefix(keys::space(space)).values();
+        rows.map(|value| decode::<VersionRow>(&value?).map(|row| row.file)).collect()
     }
 
     /// One old version. Blocks.

@@ -1,6 +1,7 @@
 //! Rows of spaces: nodes, where they are, their properties and locks, and what is still to be done on disk. Used by `space` alone.
 
 use std::fs::File;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,14 @@ pub enum Change {
     /// Keeps an old version of a file.
     PutVersion(VersionRow),
     /// Forgets a version, which must be there.
-    DropVersion(NodeId, u64),
+    DropVersion {
+        /// Of which file.
+        node: NodeId,
+        /// Its number.
+        number: u64,
+        /// Its bytes: another version may have come to its number since it was looked at.
+        file: Box<str>,
+    },
     /// Gives the versions of one node to another, which stands in its place from now on.
     HandVersions {
         /// From.
@@ -278,7 +286,7 @@ impl Change {
             | Change::Move { .. }
             | Change::Discard { .. }
             | Change::PutVersion(_)
-            | Change::DropVersion(..)
+            | Change::DropVersion { .. }
             | Change::HandVersions { .. }
             | Change::Stamp { .. }
             | Change::Modified { .. }
@@ -361,6 +369,9 @@ pub struct SpaceChanges {
     /// Locks, in order.
     pub locks: Vec<LockChange>,
 }
+
+/// Rows that are read at once, from one moment: more than the properties or the old versions of one node that are kept.
+pub(super) const PAGE_ROWS: usize = 1024;
 
 impl Store {
     /// A row. Blocks.
@@ -446,8 +457,43 @@ impl Store {
         self.inner.committer.drop_space(space)
     }
 
+    /// The values below a prefix, in the order of keys. Each [`PAGE_ROWS`] of them are from one moment, the whole is not: what gets another key
+    /// meanwhile may be missing, or there twice.
     pub(super) fn values<T: serde::de::DeserializeOwned>(&self, tree: Tree, prefix: &[u8]) -> Result<Vec<T>> {
-        let _reading = self.inner.trees.reading();
-        self.inner.trees.tree(tree)?.scan_prefix(prefix).values().map(|value| decode(&value?)).collect()
+        let mut values = Vec::new();
+        self.pages(tree, prefix, |page| {
+            for value in page {
+                values.push(decode(&value)?);
+            }
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// Gives the values below a prefix to `each`, page by page: between two of them nothing is held, so that a long read does not keep commits
+    /// waiting.
+    pub(super) fn pages(&self, tree: Tree, prefix: &[u8], mut each: impl FnMut(Vec<sled::IVec>) -> Result<()>) -> Result<()> {
+        let tree = self.inner.trees.tree(tree)?;
+        let mut from = Bound::Included(sled::IVec::from(prefix));
+        loop {
+            let mut page = Vec::new();
+            let reading = self.inner.trees.reading();
+            let mut last = None;
+            for row in tree.range((from, Bound::Unbounded)).take(PAGE_ROWS) {
+                let (key, value) = row?;
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                page.push(value);
+                last = Some(key);
+            }
+            drop(reading);
+            let full = page.len() == PAGE_ROWS;
+            each(page)?;
+            match last {
+                Some(last) if full => from = Bound::Excluded(last),
+                Some(_) | None => return Ok(()),
+            }
+        }
     }
 }

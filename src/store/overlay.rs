@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::domain::{Etag, FileStamp, Kind, Node, NodeId, SpaceId, Timestamp};
 use crate::store::codec::{decode, encode};
+use crate::store::kept::VersionRow;
 use crate::store::keys::{self, Tree, Trees};
 use crate::store::log::LogEntry;
 use crate::store::nodes::{Change, Committed, Garbage, LockChange, NodeJob, Place, RowChange, SpaceChanges};
@@ -142,8 +143,10 @@ impl<'a> Overlay<'a> {
                         return Err(Error::Conflict);
                     }
                 }
-                Change::DropVersion(id, number) => {
-                    if self.raw(Tree::Versions, &keys::file_version(space, *id, *number))?.is_none() {
+                Change::DropVersion { node, number, file } => {
+                    let row = self.raw(Tree::Versions, &keys::file_version(space, *node, *number))?;
+                    let row: Option<VersionRow> = row.map(|row| decode(&row)).transpose()?;
+                    if row.is_none_or(|row| row.file != *file) {
                         return Err(Error::Conflict);
                     }
                 }
@@ -178,7 +181,7 @@ impl<'a> Overlay<'a> {
             Change::Move { from, to } => self.relocate(space, version, &from, to).map(Some),
             Change::Discard { place, row } => self.discard(space, version, &place, &row).map(|()| None),
             Change::PutVersion(row) => self.put_version(space, version, &row).map(|()| None),
-            Change::DropVersion(id, number) => self.drop_version(space, version, id, number).map(|_row| None),
+            Change::DropVersion { node, number, .. } => self.drop_version(space, version, node, number).map(|_row| None),
             Change::HandVersions { from, to } => self.hand_versions(space, version, from, to).map(|()| None),
             Change::Stamp { place, stamp } => {
                 // A change time that comes late must not undo what was adopted meanwhile.

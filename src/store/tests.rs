@@ -160,6 +160,70 @@ fn a_store_that_cannot_be_read_comes_back_from_its_export() {
     assert!(store.epoch() > epoch && store.next_id().unwrap() > id);
 }
 
+/// An old version of a file, of one byte.
+fn version(node: u64, number: u64) -> VersionRow {
+    VersionRow {
+        node: crate::domain::NodeId(node),
+        number,
+        file: format!("{node}-{number}").into(),
+        inode: 0,
+        size: 1,
+        modified: 0,
+        checksum: None,
+        created: 0,
+        by: crate::domain::Principal::Anonymous,
+    }
+}
+
+fn put_versions(store: &Store, space: SpaceId, rows: impl Iterator<Item = VersionRow>) {
+    store.commit_nodes(NodeJob::new(space, rows.map(Change::PutVersion).collect())).unwrap();
+}
+
+#[test]
+fn a_long_read_does_not_keep_commits_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let space = SpaceId(7);
+    let count = nodes::PAGE_ROWS as u64 * 2;
+    put_versions(&store, SpaceId(6), (0..5).map(|number| version(1, number)));
+    put_versions(&store, space, (0..count).map(|number| version(1, number)));
+    put_versions(&store, SpaceId(8), (0..5).map(|number| version(1, number)));
+    let numbers: Vec<u64> = store.all_versions(space).unwrap().into_iter().map(|row| row.number).collect();
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+    assert!(store.all_versions(SpaceId(9)).unwrap().is_empty());
+    let mut pages = Vec::new();
+    let read = store.pages(keys::Tree::Versions, &keys::space(space), |page| {
+        pages.push(page.len());
+        let (store, (told, done)) = (store.clone(), std::sync::mpsc::channel());
+        let page = pages.len() as u64;
+        std::thread::spawn(move || {
+            // One row before all others, and one behind them.
+            put_versions(&store, space, [version(0, page), version(2, page)].into_iter());
+            told.send(()).unwrap();
+        });
+        done.recv_timeout(std::time::Duration::from_secs(20)).expect("a commit waits for the read");
+        Ok(())
+    });
+    read.unwrap();
+    assert_eq!(pages, [nodes::PAGE_ROWS, nodes::PAGE_ROWS, 2]);
+}
+
+#[test]
+fn a_version_is_dropped_only_as_it_was_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let space = SpaceId(1);
+    put_versions(&store, space, [version(1, 5)].into_iter());
+    let drop_version = |file: &str| {
+        let node = crate::domain::NodeId(1);
+        store.commit_nodes(NodeJob::new(space, vec![Change::DropVersion { node, number: 5, file: file.into() }]))
+    };
+    assert!(matches!(drop_version("another"), Err(Error::Conflict)));
+    assert_eq!(store.version_files(space).unwrap().len(), 1);
+    drop_version("1-5").unwrap();
+    assert!(matches!(drop_version("1-5"), Err(Error::Conflict)));
+}
+
 #[test]
 fn a_closed_store_takes_no_more_writes_and_can_be_closed_again() {
     let directory = tempfile::tempdir().unwrap();
