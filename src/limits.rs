@@ -55,7 +55,7 @@ pub const WATCHES_MAX: usize = 4096;
 pub const LOG_ENTRIES_MAX: usize = 20_000;
 /// Most results of a sync-collection that are held in memory, for a client that sets a limit to them.
 pub const SYNC_RESULTS_MAX: usize = 50_000;
-/// Most old versions of one file that outlast a sweep.
+/// Most old versions of one file; the oldest goes when another one comes.
 pub const FILE_VERSIONS_MAX: usize = 500;
 /// Most locks of one space.
 pub const SPACE_LOCKS_MAX: usize = 10_000;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::content::DiskPath;
 use crate::domain::{Error, Inode, Keep, Kind, MountId, Name, Node, NodeId, Principal, Result};
+use crate::limits::FILE_VERSIONS_MAX;
 use crate::space::put::Target;
 use crate::space::{Space, lock, place, unavailable};
 use crate::store::{Change, Check, Place, Step, TrashRow, VersionRow};
@@ -28,6 +29,32 @@ struct Spared {
     /// Of which node something was kept just now; others may have been kept in the same second.
     newest: Option<NodeId>,
     bytes_max: u64,
+}
+
+/// What a change keeps.
+#[derive(Clone, Copy, Default)]
+pub(super) struct KeptNow {
+    /// The node in the trash, or the file of the version.
+    newest: Option<NodeId>,
+    /// The file that has more versions than before.
+    versions_of: Option<NodeId>,
+}
+
+impl KeptNow {
+    pub(super) fn by(changes: &[Change]) -> KeptNow {
+        let mut kept = KeptNow::default();
+        for change in changes {
+            if let Change::Discard { row, .. } = change {
+                kept.newest = Some(row.node);
+            } else if let Change::PutVersion(row) = change {
+                kept = KeptNow { newest: Some(row.node), versions_of: Some(row.node) };
+            } else if let Change::HandVersions { from, to } = change {
+                kept.newest = kept.newest.map(|newest| if newest == *from { *to } else { newest });
+                kept.versions_of = Some(*to);
+            }
+        }
+        kept
+    }
 }
 
 /// Above its bound, what is kept is brought down to this share of it, so that not each write has to look for the oldest.
@@ -119,6 +146,17 @@ impl Space {
         Ok(DiskPath::versions(self.id).join(&own_name(file)?))
     }
 
+    /// After a change, with what it keeps: old versions of one file that are too many go, and whatever is too much. On a blocking thread.
+    pub(super) fn keep_after(&self, kept: KeptNow) -> Result<()> {
+        if let Some(id) = kept.versions_of {
+            let surplus = self.store.surplus_versions(self.id, id, FILE_VERSIONS_MAX)?;
+            if !surplus.is_empty() {
+                self.purge_versions(surplus)?;
+            }
+        }
+        if kept.newest.is_some() { self.keep_within(kept.newest) } else { Ok(()) }
+    }
+
     /// Brings trash and versions back below their bounds, if they are above; `newest` says of which node something was kept just now. On a
     /// blocking thread.
     pub(super) fn keep_within(&self, newest: Option<NodeId>) -> Result<()> {
@@ -194,7 +232,7 @@ impl Space {
         // The newest of each file first, to count those that are kept.
         for row in versions.into_iter().rev() {
             of_node = if of_node.0 == row.node { (row.node, of_node.1 + 1) } else { (row.node, 1) };
-            if too_old(row.created, self.options.versions) || of_node.1 > crate::limits::FILE_VERSIONS_MAX {
+            if too_old(row.created, self.options.versions) || of_node.1 > FILE_VERSIONS_MAX {
                 gone.push(row);
             }
         }

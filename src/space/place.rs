@@ -10,6 +10,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard};
 
 use crate::content::{DiskPath, Files, Staged};
 use crate::domain::{At, Error, FileStamp, NodeId, Result, SpaceId, TreePath};
+use crate::space::keep::KeptNow;
 use crate::space::names::NameGuard;
 use crate::space::steps::{clear_staged, perform, stored};
 use crate::space::undo::Undo;
@@ -121,7 +122,7 @@ impl Space {
         let placement = (!steps.is_empty()).then(|| Placement { steps: steps.clone() });
         let space = self.id;
         let undo = if steps.is_empty() { Undo::default() } else { self.undo_of(&changes)? };
-        let kept_now = changes.iter().find_map(kept_by);
+        let kept = KeptNow::by(&changes);
         let committed =
             self.store.commit_nodes(NodeJob { space, checks, changes, placement, done: Vec::new(), now: self.clock.now(), sync })?;
         staged.into_iter().for_each(Staged::committed);
@@ -145,12 +146,10 @@ impl Space {
                 stamps.push((place, self.disk(&path), stat.stamp));
             }
         }
-        let kept = steps.iter().flat_map(Step::paths).filter_map(DiskPath::stored).filter(DiskPath::is_kept).map(|path| path.folder());
-        let folders = folders.into_iter().map(|(_, path)| self.disk(&path)).chain(kept).collect();
+        let places = steps.iter().flat_map(Step::paths).filter_map(DiskPath::stored).filter(DiskPath::is_kept).map(|path| path.folder());
+        let folders = folders.into_iter().map(|(_, path)| self.disk(&path)).chain(places).collect();
         self.settler.settle(Settled { space, version: committed.version, stamps, folders });
-        if let Some(node) = kept_now
-            && let Err(error) = self.keep_within(Some(node))
-        {
+        if let Err(error) = self.keep_after(kept) {
             tracing::warn!(%error, user.id = %self.user, "trash and versions could not be brought below their bounds; the sweep does it");
         }
         Ok(committed)
@@ -196,14 +195,6 @@ impl Space {
             self.state().distrust(*id);
         }
     }
-}
-
-/// What a change puts into the trash, or whose version it keeps.
-fn kept_by(change: &Change) -> Option<NodeId> {
-    if let Change::Discard { row, .. } = change {
-        return Some(row.node);
-    }
-    if let Change::PutVersion(row) = change { Some(row.node) } else { None }
 }
 
 fn stopped() -> Error {

@@ -84,6 +84,13 @@ impl Store {
         rows.map(|value| decode::<VersionRow>(&value?).map(|row| row.file)).collect()
     }
 
+    /// Old versions of a file beyond the newest `count`. Blocks.
+    pub fn surplus_versions(&self, space: SpaceId, id: NodeId, count: usize) -> Result<Vec<VersionRow>> {
+        let _reading = self.inner.trees.reading();
+        let rows = self.inner.trees.tree(Tree::Versions)?.scan_prefix(keys::below(space, id)).values().rev();
+        rows.skip(count).map(|value| decode(&value?)).collect()
+    }
+
     /// One old version. Blocks.
     pub fn version(&self, space: SpaceId, id: NodeId, number: u64) -> Result<Option<VersionRow>> {
         self.inner.trees.get(Tree::Versions, &keys::file_version(space, id, number))?.map(|value| decode(&value)).transpose()

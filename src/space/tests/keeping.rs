@@ -282,6 +282,35 @@ async fn the_oldest_goes_first_when_there_is_too_much() {
 }
 
 #[tokio::test]
+async fn the_oldest_version_of_a_file_makes_room_for_one_too_many() {
+    let home = Home::new();
+    let id = home.put("f", "one").await.unwrap().node.id;
+    home.put("f", "two").await.unwrap();
+    let first = home.space.file_versions(id).await.unwrap().1.remove(0);
+    let more = (1..=crate::limits::FILE_VERSIONS_MAX as u64 - 2).map(|count| {
+        let row = VersionRow { number: first.number + count, file: format!("more-{count}").into(), ..first.clone() };
+        std::fs::write(home.own("versions/1").join(&*row.file), "one").unwrap();
+        Change::PutVersion(row)
+    });
+    home.space.store.commit_nodes(NodeJob::new(SPACE, more.collect())).unwrap();
+    let numbers = |home: &Home| {
+        let rows = home.space.store.versions(SPACE, id).unwrap();
+        (rows.len(), rows.first().unwrap().number, rows.last().unwrap().number)
+    };
+    home.put("f", "three").await.unwrap();
+    assert_eq!(numbers(&home), (500, first.number, first.number + 499));
+    home.put("f", "four").await.unwrap();
+    assert_eq!(numbers(&home), (500, first.number + 1, first.number + 500));
+    // Those of a file that is moved over another one are its own from then on.
+    home.put("g", "five").await.unwrap();
+    let other = home.put("g", "six").await.unwrap().node.id;
+    home.rename("g", "f").await.unwrap();
+    let rows = home.space.store.versions(SPACE, other).unwrap();
+    assert_eq!((rows.len(), home.versions("f").await.pop().unwrap()), (500, "four".to_owned()));
+    home.check_kept().await;
+}
+
+#[tokio::test]
 async fn what_was_kept_just_now_is_not_the_next_to_go() {
     let half = Keep { max_age: 1000, max_share: 50 };
     let home = Home::keeping(half, half);
