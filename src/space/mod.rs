@@ -312,12 +312,6 @@ impl Space {
         self.quota.store(quota.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether `grown` more bytes fit; `u64::MAX` never does.
-    fn fits(&self, grown: u64) -> Result<()> {
-        let available = self.quota_now()?.available.unwrap_or(u64::MAX);
-        if grown <= available { Ok(()) } else { Err(Error::InsufficientStorage) }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

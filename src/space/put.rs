@@ -117,9 +117,9 @@ impl Space {
         mut pieces: Vec<Bytes>,
         (by, old_size): (&Principal, u64),
     ) -> Result<Content> {
-        let length = request.length;
-        self.make_fit(by, 0, length.unwrap_or(0)).await?;
-        let (staged, file) = self.blocking(move |space| Ok(space.files.stage(length)?)).await?;
+        // Reserved only where it is free anyway: for what is announced nothing is given up, it may never come.
+        let reserved = request.length.filter(|length| self.files.free_bytes().is_ok_and(|free| *length <= free));
+        let (staged, file) = self.blocking(move |space| Ok(space.files.stage(reserved)?)).await?;
         let mut work = Work { file: Arc::new(file), hashing: Hashing::for_body(request.checksum.as_ref()) };
         let mut total: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         let mut ended = false;
@@ -128,8 +128,10 @@ impl Space {
                 return Err(Error::BodyMismatch("the body is longer than announced"));
             }
             if request.length.is_none() {
-                // What is staged already has left the free disk.
                 self.fits_quota(total.saturating_sub(old_size), 0)?;
+            }
+            if reserved.is_none() {
+                // What is staged already has left the free disk.
                 self.make_fit(by, 0, pieces.iter().map(|piece| piece.len() as u64).sum()).await?;
             }
             let job = work.begin(std::mem::take(&mut pieces));

@@ -182,9 +182,9 @@ impl Space {
             return Err(Error::LimitReached("the upload has too many chunks"));
         }
         let old = old.unwrap_or(0);
-        let grown = length.unwrap_or(0).saturating_sub(old);
-        self.make_fit(by, grown, grown).await?;
-        let (staged, size) = self.receive_chunk(length, body, old).await?;
+        let announced = length.unwrap_or(0);
+        self.may_fit(by, announced.saturating_sub(old), announced)?;
+        let (staged, size) = self.receive_chunk(length, body, (by, old)).await?;
         let open = Arc::clone(&upload.gate).read_owned().await;
         if *open {
             return Err(Error::NotFound);
@@ -197,7 +197,8 @@ impl Space {
         .await
     }
 
-    async fn receive_chunk(&self, length: Option<u64>, mut body: Incoming, old: u64) -> Result<(Staged, u64)> {
+    /// Room is made for what has come, not for what is announced; the older chunk of that name goes only when this one is whole.
+    async fn receive_chunk(&self, length: Option<u64>, mut body: Incoming, (by, old): (&Principal, u64)) -> Result<(Staged, u64)> {
         // Not reserved: what was reserved and not written would look whole after a power cut.
         let (staged, file) = self.blocking(|space| Ok(space.files.stage(None)?)).await?;
         let file = Arc::new(file);
@@ -217,9 +218,7 @@ impl Space {
             if length.is_some_and(|length| total > length || (ended && total < length)) {
                 return Err(Error::BodyMismatch("the chunk has not the length that was announced"));
             }
-            if length.is_none() {
-                self.fits(total.saturating_sub(old))?;
-            }
+            self.make_fit(by, total.saturating_sub(old), size as u64).await?;
             let file = Arc::clone(&file);
             self.blocking(move |_space| Ok(pieces.iter().try_for_each(|piece: &Bytes| (&*file).write_all(piece))?)).await?;
         }

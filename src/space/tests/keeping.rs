@@ -683,6 +683,13 @@ async fn d8_only_its_owner_gives_up_the_trash_for_an_upload() {
     };
     assert!(matches!(put(&link).await, Err(Error::InsufficientStorage)));
     assert!(matches!(put(&owner).await, Err(Error::BodyMismatch(_))), "what is announced has not come");
+    let part = "x".repeat(crate::limits::PUT_COLLECTED_BYTES_MAX * 2);
+    let at_new = At { by: owner.clone(), ..at("new") };
+    assert!(matches!(home.space.put(&at_new, announced(), body(&part)).await, Err(Error::BodyMismatch(_))), "nor most of it");
+    let (upload, chunk) = (crate::domain::UploadId(7), crate::domain::ChunkName::parse("1").unwrap());
+    home.space.begin_upload(upload, &owner, Some(wanted)).await.unwrap();
+    let chunked = home.space.put_chunk((upload, &owner), chunk, Some(wanted), body(&part));
+    assert!(matches!(chunked.await, Err(Error::BodyMismatch(_))));
     assert!(matches!(home.space.make_fit(&link, 0, wanted).await, Err(Error::InsufficientStorage)));
     assert_eq!(home.trash().await.len(), 1);
     assert!(matches!(home.space.make_fit(&owner, 0, wanted).await, Err(Error::InsufficientStorage)), "a hole makes no room");
