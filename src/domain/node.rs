@@ -103,6 +103,23 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node of which nothing else is known: empty, of no time, with all rights.
+    pub fn bare(id: NodeId, kind: Kind) -> Node {
+        Node {
+            id,
+            kind,
+            etag: Etag::Version { epoch: 0, version: 0 },
+            size: 0,
+            modified: 0,
+            created: 0,
+            permissions: Permissions::ALL,
+            checksum: None,
+            media_type: None,
+            has_properties: false,
+            stamp: FileStamp::default(),
+        }
+    }
+
     /// Whether it is a folder.
     pub fn is_collection(&self) -> bool {
         match self.kind {

@@ -19,8 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::content::{DiskPath, Files, Modes};
 use crate::domain::{
-    Clock, Error, Etag, FileStamp, Keep, Kind, MountId, Name, Node, NodeId, OfflineCause, Permissions, Quota, Result, SpaceId, TreePath,
-    UserName,
+    Clock, Error, FileStamp, Keep, Kind, MountId, Name, Node, NodeId, OfflineCause, Quota, Result, SpaceId, TreePath, UserName,
 };
 use crate::store::{Change, Durability, NodeJob, Place, Store};
 
@@ -335,17 +334,11 @@ impl Space {
 fn node_of(id: NodeId, kind: Kind, size: u64, stamp: FileStamp, now: crate::domain::Timestamp) -> Node {
     let seconds = |ns: i64| ns.div_euclid(1_000_000_000);
     Node {
-        id,
-        kind,
-        etag: Etag::Version { epoch: 0, version: 0 },
         size,
         modified: if stamp.inode == 0 { now } else { seconds(stamp.mtime_ns) },
         created: if stamp.btime_ns == 0 { now } else { seconds(stamp.btime_ns) },
-        permissions: Permissions::ALL,
-        checksum: None,
-        media_type: None,
-        has_properties: false,
         stamp,
+        ..Node::bare(id, kind)
     }
 }
 

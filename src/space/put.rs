@@ -52,6 +52,31 @@ pub(super) enum Content {
     },
 }
 
+/// Pieces of a body that are written at once: about half a megabyte, or what was left.
+pub(super) struct Gathered {
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) bytes: u64,
+    /// Nothing follows.
+    pub(super) ended: bool,
+}
+
+impl Gathered {
+    /// Reads on until there is more than [`PUT_COLLECTED_BYTES_MAX`], or no more.
+    pub(super) async fn from(body: &mut Incoming) -> Result<Gathered> {
+        let mut gathered = Gathered { pieces: Vec::new(), bytes: 0, ended: false };
+        while gathered.bytes <= PUT_COLLECTED_BYTES_MAX as u64 {
+            let Some(piece) = body.next().await else {
+                gathered.ended = true;
+                break;
+            };
+            let piece = piece.map_err(|_broken| Error::BodyBroken)?;
+            gathered.bytes += piece.len() as u64;
+            gathered.pieces.push(piece);
+        }
+        Ok(gathered)
+    }
+}
+
 impl Space {
     /// Writes a file, new or over the old one.
     pub async fn put(&self, at: &At, request: PutRequest, body: Incoming) -> Result<Written> {
@@ -94,19 +119,13 @@ impl Space {
 
     /// Reads the body: a small one into memory, a large one into a staged file. Room is made for what has come, not for what is announced.
     async fn receive(&self, request: &PutRequest, mut body: Incoming, (by, old_size): (&Principal, u64)) -> Result<Content> {
-        let mut pieces = Vec::new();
-        let mut total = 0;
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|_broken| Error::BodyBroken)?;
-            total += piece.len();
-            pieces.push(piece);
-            if total > PUT_COLLECTED_BYTES_MAX {
-                return self.receive_large(request, body, pieces, (by, old_size)).await;
-            }
+        let first = Gathered::from(&mut body).await?;
+        if !first.ended {
+            return self.receive_large(request, body, first, (by, old_size)).await;
         }
-        check_length(request, total as u64)?;
-        self.make_fit(by, 0, total as u64).await?;
-        Ok(Content::Collected(pieces))
+        check_length(request, first.bytes)?;
+        self.make_fit(by, 0, first.bytes).await?;
+        Ok(Content::Collected(first.pieces))
     }
 
     /// Writes and hashes pieces of half a megabyte while the next one comes. No thread waits for the client.
@@ -114,16 +133,15 @@ impl Space {
         &self,
         request: &PutRequest,
         mut body: Incoming,
-        mut pieces: Vec<Bytes>,
+        mut gathered: Gathered,
         (by, old_size): (&Principal, u64),
     ) -> Result<Content> {
         // Reserved only where it is free anyway: for what is announced nothing is given up, it may never come.
         let reserved = request.length.filter(|length| self.files.free_bytes().is_ok_and(|free| *length <= free));
         let (staged, file) = self.blocking(move |space| Ok(space.files.stage(reserved)?)).await?;
         let mut work = Work { file: Arc::new(file), hashing: Hashing::for_body(request.checksum.as_ref()) };
-        let mut total: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let mut ended = false;
-        while !ended {
+        let mut total = gathered.bytes;
+        while !gathered.ended {
             if request.length.is_some_and(|length| total > length) {
                 return Err(Error::BodyMismatch("the body is longer than announced"));
             }
@@ -132,23 +150,14 @@ impl Space {
             }
             if reserved.is_none() {
                 // What is staged already has left the free disk.
-                self.make_fit(by, 0, pieces.iter().map(|piece| piece.len() as u64).sum()).await?;
+                self.make_fit(by, 0, gathered.bytes).await?;
             }
-            let job = work.begin(std::mem::take(&mut pieces));
-            let mut size = 0;
-            while size < PUT_COLLECTED_BYTES_MAX {
-                let Some(piece) = body.next().await else {
-                    ended = true;
-                    break;
-                };
-                let piece = piece.map_err(|_broken| Error::BodyBroken)?;
-                size += piece.len();
-                pieces.push(piece);
-            }
-            total += size as u64;
+            let job = work.begin(gathered.pieces);
+            gathered = Gathered::from(&mut body).await?;
+            total += gathered.bytes;
             work.hashing = job.end().await?;
         }
-        work.hashing = work.begin(pieces).end().await?;
+        work.hashing = work.begin(gathered.pieces).end().await?;
         check_length(request, total)?;
         let modified = request.modified;
         self.blocking(move |space| {

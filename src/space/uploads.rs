@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedRwLockWriteGuard;
@@ -24,7 +24,7 @@ use crate::content::{DiskPath, Entry, Files, OpenFile, Staged, Stat};
 use crate::domain::{At, Checksum, ChunkName, Error, Principal, PutRequest, Result, SpaceId, Timestamp, UploadId, Written};
 use crate::limits::{PUT_COLLECTED_BYTES_MAX, UPLOAD_CHUNKS_MAX, UPLOAD_EMPTY_CHUNKS_MAX};
 use crate::space::hash::Hashing;
-use crate::space::put::Content;
+use crate::space::put::{Content, Gathered};
 use crate::space::{Inner, Space, lock};
 use crate::wire::Incoming;
 
@@ -204,23 +204,15 @@ impl Space {
         let file = Arc::new(file);
         let (mut total, mut ended) = (0_u64, false);
         while !ended {
-            let (mut pieces, mut size) = (Vec::new(), 0);
-            while size < PUT_COLLECTED_BYTES_MAX {
-                let Some(piece) = body.next().await else {
-                    ended = true;
-                    break;
-                };
-                let piece = piece.map_err(|_broken| Error::BodyBroken)?;
-                size += piece.len();
-                pieces.push(piece);
-            }
-            total += size as u64;
+            let gathered = Gathered::from(&mut body).await?;
+            ended = gathered.ended;
+            total += gathered.bytes;
             if length.is_some_and(|length| total > length || (ended && total < length)) {
                 return Err(Error::BodyMismatch("the chunk has not the length that was announced"));
             }
-            self.make_fit(by, total.saturating_sub(old), size as u64).await?;
+            self.make_fit(by, total.saturating_sub(old), gathered.bytes).await?;
             let file = Arc::clone(&file);
-            self.blocking(move |_space| Ok(pieces.iter().try_for_each(|piece: &Bytes| (&*file).write_all(piece))?)).await?;
+            self.blocking(move |_space| Ok(gathered.pieces.iter().try_for_each(|piece| (&*file).write_all(piece))?)).await?;
         }
         Ok((staged, total))
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Etag, FileStamp, Kind, MountId, MountState, Name, Node, NodeId, Permissions};
+use crate::domain::{Etag, Kind, MountId, MountState, Name, Node, NodeId, Permissions};
 use crate::mount::MountHandle;
 use crate::space::Mountpoint;
 use crate::tree::{Access, Entry, View};
@@ -111,19 +111,7 @@ pub(super) fn is_online(handle: &MountHandle) -> bool {
 
 /// A mountpoint of which nothing is known but where it is.
 fn bare_row(point: &Mountpoint) -> Node {
-    Node {
-        id: NodeId(point.mount.0),
-        kind: Kind::Mount,
-        etag: Etag::Version { epoch: 0, version: 0 },
-        size: 0,
-        modified: 0,
-        created: 0,
-        permissions: Permissions::ALL,
-        checksum: None,
-        media_type: None,
-        has_properties: false,
-        stamp: FileStamp::default(),
-    }
+    Node::bare(NodeId(point.mount.0), Kind::Mount)
 }
 
 fn bare_mountpoint(row: &Node) -> Node {

@@ -256,23 +256,11 @@ async fn submit_tokens(lists: &[StateList<'_>], looks: &mut Looks<'_>, judged: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{FileStamp, Kind, NodeId, Permissions};
+    use crate::domain::{Kind, NodeId};
     use http::HeaderValue;
 
     fn node() -> Node {
-        Node {
-            id: NodeId(7),
-            kind: Kind::File,
-            etag: Etag::Version { epoch: 1, version: 10 },
-            size: 3,
-            modified: 784_111_777,
-            created: 0,
-            permissions: Permissions::ALL,
-            checksum: None,
-            media_type: None,
-            has_properties: false,
-            stamp: FileStamp::default(),
-        }
+        Node { etag: Etag::Version { epoch: 1, version: 10 }, size: 3, modified: 784_111_777, ..Node::bare(NodeId(7), Kind::File) }
     }
 
     #[track_caller]

@@ -254,19 +254,7 @@ mod tests {
         };
         let long = "é".repeat(127);
         let rows = [row(7, "a.txt"), row(8, "d/a.txt"), row(9, "b"), row(10, &long)];
-        let node = Node {
-            id: NodeId(7),
-            kind: crate::domain::Kind::File,
-            etag: crate::domain::Etag::Version { epoch: 1, version: 1 },
-            size: 0,
-            modified: 0,
-            created: 0,
-            permissions: crate::domain::Permissions::ALL,
-            checksum: None,
-            media_type: None,
-            has_properties: false,
-            stamp: crate::domain::FileStamp::default(),
-        };
+        let node = Node::bare(NodeId(7), crate::domain::Kind::File);
         let entries: Vec<_> = rows.into_iter().map(|row| (row, node.clone())).collect();
         let names = nextcloud_names(&entries);
         assert_eq!(names[..3], ["a.txt.d1700000000.7", "a.txt.d1700000000.8", "b.d1700000000"]);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 
 use super::*;
-use crate::domain::{At, Children, Expect, PutRequest, Write, Written};
+use crate::domain::{At, Children, Etag, Expect, PutRequest, Write, Written};
 use crate::store::Options;
 use crate::wire::Incoming;
 

@@ -4,7 +4,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::{Place, WHOLE};
-use crate::domain::{Etag, FileStamp, Kind, Node, NodeId, Permissions, Timestamp, Upload, UploadName};
+use crate::domain::{Etag, Kind, Node, NodeId, Permissions, Timestamp, Upload, UploadName};
 use crate::limits::XML_BODY_BYTES_MAX;
 use crate::protocol::dav::problem::{Problem, Result};
 use crate::protocol::dav::properties::Asked;
@@ -109,17 +109,6 @@ fn file(size: u64, modified: Timestamp) -> Node {
 }
 
 fn node(kind: Kind, size: u64, modified: Timestamp) -> Node {
-    Node {
-        id: NodeId(0),
-        kind,
-        etag: Etag::Opaque(format!("{size:x}-{modified:x}").into_boxed_str()),
-        size,
-        modified,
-        created: modified,
-        permissions: Permissions::ALL,
-        checksum: None,
-        media_type: None,
-        has_properties: false,
-        stamp: FileStamp::default(),
-    }
+    let etag = Etag::Opaque(format!("{size:x}-{modified:x}").into_boxed_str());
+    Node { etag, size, modified, created: modified, ..Node::bare(NodeId(0), kind) }
 }
