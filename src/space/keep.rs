@@ -8,6 +8,7 @@ use crate::content::DiskPath;
 use crate::domain::{Error, Inode, Keep, Kind, MountId, Name, Node, NodeId, Principal, Result};
 use crate::limits::FILE_VERSIONS_MAX;
 use crate::space::put::Target;
+use crate::space::thin::thinned;
 use crate::space::{Space, lock, place, unavailable};
 use crate::store::{Change, Check, Place, Step, TrashRow, VersionRow};
 
@@ -220,21 +221,23 @@ impl Space {
         Ok(())
     }
 
-    /// Purges what is too old, and what of one file is too many. On a blocking thread.
+    /// Purges what is too old, and what of one file is too many, or too near to its neighbours. On a blocking thread.
     pub(super) fn keep_by_age(&self) -> Result<()> {
         let now = self.clock.now();
         let too_old = |since: i64, keep: Keep| now.saturating_sub(since) >= keep.max_age || !keep.is_on();
         let trash = self.store.trash(self.id)?.into_iter().filter(|(row, _)| too_old(row.deleted, self.options.trash));
         self.purge_entries(trash.collect())?;
-        let versions = self.store.all_versions(self.id)?;
-        let mut of_node = (NodeId(0), 0);
+        let mut versions = self.store.all_versions(self.id)?;
+        // In the order in which they were overwritten; numbers follow the modification times, which clients say.
+        versions.sort_by_key(|row| (row.node, row.created, row.number));
         let mut gone = Vec::new();
-        // The newest of each file first, to count those that are kept.
-        for row in versions.into_iter().rev() {
-            of_node = if of_node.0 == row.node { (row.node, of_node.1 + 1) } else { (row.node, 1) };
-            if too_old(row.created, self.options.versions) || of_node.1 > FILE_VERSIONS_MAX {
-                gone.push(row);
-            }
+        for of_file in versions.chunk_by(|one, other| one.node == other.node) {
+            let surplus = of_file.len().saturating_sub(FILE_VERSIONS_MAX);
+            let (first, rest) = of_file.split_at_checked(surplus).unwrap_or_default();
+            gone.extend_from_slice(first);
+            let (old, young): (Vec<_>, Vec<_>) = rest.iter().cloned().partition(|row| too_old(row.created, self.options.versions));
+            gone.extend(old);
+            gone.extend(thinned(&young, now).cloned());
         }
         self.purge_versions(gone)
     }

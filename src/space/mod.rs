@@ -42,6 +42,7 @@ mod replay;
 mod state;
 mod steps;
 mod sweep;
+mod thin;
 mod trash;
 mod undo;
 mod uploads;

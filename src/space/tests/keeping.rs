@@ -311,6 +311,27 @@ async fn the_oldest_version_of_a_file_makes_room_for_one_too_many() {
 }
 
 #[tokio::test]
+async fn old_versions_become_fewer_as_they_age() {
+    let home = Home::new();
+    // Each is the content for half an hour.
+    for number in 0..9 {
+        home.put_with("f", &number.to_string(), PutRequest { modified: Some(home.clock.now()), ..PutRequest::plain() }).await.unwrap();
+        home.clock.advance(1800);
+    }
+    home.put("g", "a").await.unwrap();
+    home.put("g", "b").await.unwrap();
+    assert_eq!(home.versions("f").await, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    home.spaces.sweep().await;
+    assert_eq!(home.versions("f").await, ["1", "3", "5", "7"], "one for each hour of the last day");
+    home.check_kept().await;
+    home.clock.advance(24 * 3600);
+    home.spaces.sweep().await;
+    assert_eq!(home.versions("f").await, ["7"], "one for each day of the last month");
+    assert_eq!(home.versions("g").await, ["a"]);
+    home.check_kept().await;
+}
+
+#[tokio::test]
 async fn what_was_kept_just_now_is_not_the_next_to_go() {
     let half = Keep { max_age: 1000, max_share: 50 };
     let home = Home::keeping(half, half);
