@@ -44,6 +44,7 @@ mod steps;
 mod sweep;
 mod thin;
 mod trash;
+mod trash_names;
 mod undo;
 mod uploads;
 mod versions;
@@ -131,6 +132,7 @@ pub struct Space {
     settler: Settler,
     watcher: Arc<Watcher>,
     sweep: Mutex<sweep::Progress>,
+    trash_names: trash_names::TrashNames,
     uploads: uploads::Uploads,
     /// Mounts whose mountpoints were purged, and whose records are still there.
     orphans: Mutex<Vec<MountId>>,
@@ -266,6 +268,7 @@ impl Space {
             settler: inner.settler.clone(),
             watcher: Arc::clone(&inner.watcher),
             sweep: Mutex::default(),
+            trash_names: trash_names::TrashNames::default(),
             uploads,
             orphans: Mutex::default(),
             me: Weak::clone(me),
@@ -274,6 +277,7 @@ impl Space {
         let publish = move |changes: &crate::store::SpaceChanges| {
             if let Some(space) = observed.upgrade() {
                 space.state().publish(changes);
+                space.trash_names.told(changes);
             }
         };
         inner.store.observe(id, Box::new(publish));

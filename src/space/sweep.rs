@@ -135,6 +135,7 @@ impl Space {
             }
         }
         if begins {
+            self.trash_names.forget();
             self.blocking(|space| space.prune_log().and_then(|()| space.keep_by_age()).and_then(|()| space.purge_strangers())).await?;
         }
         for _ in 0..FOLDERS_PER_SWEEP {

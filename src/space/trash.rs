@@ -20,6 +20,11 @@ impl Space {
         Ok((root, trash))
     }
 
+    /// What is known of an entry; none if there is none.
+    pub async fn trashed(&self, id: NodeId) -> Result<Option<TrashRow>> {
+        self.blocking(move |space| Ok(space.store.trashed(space.id, id)?)).await
+    }
+
     /// A node in the trash, and its members if it is a collection. Mounts in it are not shown: they are not mounted now.
     pub async fn trash_list(&self, id: NodeId, inner: &TreePath) -> Result<(TrashRow, Node, Vec<(Name, Node)>)> {
         let inner = inner.clone();

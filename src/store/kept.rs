@@ -55,7 +55,7 @@ impl Store {
 
     /// Everything in the trash of a space, with its node, in the order of ids; where there is much, not all from one moment. Blocks.
     pub fn trash(&self, space: SpaceId) -> Result<Vec<(TrashRow, crate::domain::Node)>> {
-        let rows: Vec<TrashRow> = self.values(Tree::Trash, &keys::space(space))?;
+        let rows = self.trash_rows(space)?;
         let mut trash = Vec::with_capacity(rows.len());
         for row in rows {
             // Gone since the rows were read: gone from both trees.
@@ -64,6 +64,11 @@ impl Store {
             }
         }
         Ok(trash)
+    }
+
+    /// What is known of everything in the trash of a space, without the nodes. Blocks.
+    pub fn trash_rows(&self, space: SpaceId) -> Result<Vec<TrashRow>> {
+        self.values(Tree::Trash, &keys::space(space))
     }
 
     /// The old versions of a file, oldest first. Blocks.

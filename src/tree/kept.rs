@@ -1,6 +1,6 @@
 //! What a home keeps of deleted nodes and old content: for its user alone. Whoever comes by a link is told that nothing is there.
 
-use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, Result, SpaceId, TreePath, Write};
+use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, Result, SpaceId, Timestamp, TreePath, Write};
 use crate::space::{TrashRow, VersionRow};
 use crate::tree::resolve::Target;
 use crate::tree::{Entry, Forest, Source, View};
@@ -58,6 +58,24 @@ impl View {
     pub async fn trash(&self) -> Result<(Node, Vec<(TrashRow, Node)>)> {
         self.demand_user()?;
         self.space.trash().await
+    }
+
+    /// What is known of an entry of the trash; none if there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for all but the home's user.
+    pub async fn trashed(&self, id: NodeId) -> Result<Option<TrashRow>> {
+        self.demand_user()?;
+        self.space.trashed(id).await
+    }
+
+    /// The entries of the trash that were deleted under a name at a time, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for all but the home's user.
+    pub async fn trash_named(&self, name: &str, deleted: Timestamp) -> Result<Vec<TrashRow>> {
+        self.demand_user()?;
+        self.space.trash_named(name, deleted).await
     }
 
     /// A node in the trash, with its members if it is a collection.

@@ -132,6 +132,47 @@ async fn nextcloud_restores_to_where_things_were() {
 }
 
 #[tokio::test]
+async fn entries_of_one_name_and_second_are_told_apart() {
+    let server = with_files().await;
+    let trash = format!("{NEXTCLOUD}/anna/trash");
+    let plain = format!("{trash}/note.txt.d1700000000");
+    for text in ["first", "second", "third"] {
+        server.put("anna", "/note.txt", text).await;
+        server.ask_as("anna", "DELETE", "/note.txt").expect(204).await;
+        // Asked each time, so that what comes later has to be found as well.
+        let alone = server.own("anna", "GET", &plain).send().await.status == 200;
+        assert_eq!(alone, text == "first", "{text}");
+    }
+    let entries = hrefs(&server.listed("anna", &format!("{trash}/")).await).split_off(1);
+    assert!(entries.len() == 3 && entries.iter().all(|entry| entry.starts_with(&format!("{plain}."))), "{entries:?}");
+    for (entry, text) in entries.iter().zip(["first", "second", "third"]) {
+        assert_eq!(server.own("anna", "GET", entry).expect(200).await.text(), text);
+    }
+    for method in ["DELETE", "MOVE"] {
+        server.own("anna", method, &plain).header("destination", &format!("{NEXTCLOUD}/anna/restore/x")).expect(404).await;
+    }
+    server.own("anna", "DELETE", &entries[0]).expect(204).await;
+    server.own("anna", "GET", &entries[0]).expect(404).await;
+    server.own("anna", "GET", &plain).expect(404).await;
+    let restored = server.own("anna", "MOVE", &entries[2]).header("destination", &format!("{NEXTCLOUD}/anna/restore/x"));
+    restored.expect(201).await;
+    assert_eq!(server.get("anna", "/note.txt").await, "third");
+    // The one that is left is meant by both names.
+    for name in [&plain, &entries[1]] {
+        assert_eq!(server.own("anna", "GET", name).expect(200).await.text(), "second");
+    }
+    // The same node once more, by another name.
+    server.ask_as("anna", "MOVE", "/note.txt").header("destination", "/remote.php/webdav/other.d1.txt").expect(201).await;
+    server.ask_as("anna", "DELETE", "/other.d1.txt").expect(204).await;
+    assert_eq!(server.own("anna", "GET", &format!("{trash}/other.d1.txt.d1700000000")).expect(200).await.text(), "third");
+    server.own("anna", "GET", &entries[2]).expect(404).await;
+    server.own("anna", "DELETE", &format!("{trash}/other.d1.txt.d1700000000")).expect(204).await;
+    server.own("anna", "DELETE", &plain).expect(204).await;
+    server.own("anna", "GET", &plain).expect(404).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_trash_is_emptied() {
     let server = with_files().await;
     for path in ["/note.txt", "/Photos"] {

@@ -10,7 +10,7 @@ use crate::protocol::dav::problem::{Problem, Result};
 use crate::protocol::dav::properties::{NEXTCLOUD, OWNCLOUD};
 use crate::protocol::dav::request::Depth;
 use crate::protocol::dav::{node_headers, read};
-use crate::tree::TrashRow;
+use crate::tree::{TrashRow, View};
 use crate::wire::{Body, date};
 
 /// What a URL of the trash means.
@@ -64,10 +64,7 @@ async fn locate(kept: &KeptCall<'_>) -> Result<Place> {
             (None, _) => Ok(Place::Top),
             (Some("restore"), None) => Ok(Place::Restore),
             (Some("trash"), None) => Ok(Place::Trash),
-            (Some("trash"), Some(name)) => {
-                let (_, entries) = kept.call.view.trash().await?;
-                Ok(Place::Entry(find(&entries, name).ok_or_else(Problem::not_found)?, rest(2)))
-            }
+            (Some("trash"), Some(name)) => Ok(Place::Entry(find(&kept.call.view, name).await?.ok_or_else(Problem::not_found)?, rest(2))),
             (Some(_), _) => Err(Problem::not_found()),
         },
         Tree::OwnCloudTrash | Tree::Meta | Tree::NextcloudVersions => match segments.next() {
@@ -77,15 +74,38 @@ async fn locate(kept: &KeptCall<'_>) -> Result<Place> {
     }
 }
 
-/// The entry of a name, if one alone can be meant.
-fn find(entries: &[(TrashRow, Node)], name: &str) -> Option<NodeId> {
-    let mut plain = entries.iter().filter(|(row, _)| plain_name(row).as_deref() == Some(name));
-    match (plain.next(), plain.next()) {
-        (Some((row, _)), None) => Some(row.node),
-        // Two of the same name from the same second: only the number tells them apart.
-        (Some(_), Some(_)) => None,
-        (None, _) => entries.iter().find(|(row, _)| numbered_name(row) == name).map(|(row, _)| row.node),
+/// A name of Nextcloud's trash; both forms cannot be one.
+#[derive(Debug, PartialEq, Eq)]
+enum Spelled<'name> {
+    /// `NAME.d<time>`.
+    Plain(&'name str, Timestamp),
+    /// `NAME.d<time>.<number>`, where another one may have the plain name, or it is too long.
+    Numbered(NodeId),
+}
+
+impl Spelled<'_> {
+    fn parse(name: &str) -> Option<Spelled<'_>> {
+        let (original, tail) = name.rsplit_once(".d")?;
+        match tail.split_once('.') {
+            None => tail.parse().ok().map(|deleted| Spelled::Plain(original, deleted)),
+            Some((_, id)) => number(id).map(|id| Spelled::Numbered(NodeId(id))),
+        }
     }
+}
+
+/// The entry of a name, if one alone can be meant.
+async fn find(view: &View, name: &str) -> Result<Option<NodeId>> {
+    let row = match Spelled::parse(name) {
+        // A name stays good when its like is gone.
+        Some(Spelled::Numbered(id)) => view.trashed(id).await?.filter(|row| numbered_name(row) == name),
+        Some(Spelled::Plain(original, deleted)) => match <[TrashRow; 1]>::try_from(view.trash_named(original, deleted).await?) {
+            Ok([row]) => Some(row).filter(|row| plain_name(row).as_deref() == Some(name)),
+            // Two of the same name from the same second: only the number tells them apart.
+            Err(_) => None,
+        },
+        None => None,
+    };
+    Ok(row.map(|row| row.node))
 }
 
 /// `NAME.d<time>`; none where that would be too long for a name.
@@ -259,11 +279,14 @@ mod tests {
         let names = nextcloud_names(&entries);
         assert_eq!(names[..3], ["a.txt.d1700000000.7", "a.txt.d1700000000.8", "b.d1700000000"]);
         assert!(names[3].len() <= NAME_BYTES_MAX && names[3].ends_with(".d1700000000.10"));
-        for (name, (row, _)) in names.iter().zip(&entries) {
-            assert_eq!(find(&entries, name), Some(row.node));
+        for (name, (row, _)) in names.iter().zip(&entries).filter(|(_, (row, _))| row.node != NodeId(9)) {
+            assert_eq!(Spelled::parse(name), Some(Spelled::Numbered(row.node)));
         }
-        assert_eq!(find(&entries, "a.txt.d1700000000"), None, "two could be meant");
-        assert_eq!(find(&entries[..1], "a.txt.d1700000000"), Some(NodeId(7)));
-        assert_eq!(find(&entries[..1], "a.txt.d1700000000.7"), Some(NodeId(7)), "a name stays good when its like is gone");
+        assert_eq!(Spelled::parse("b.d1700000000"), Some(Spelled::Plain("b", 1_700_000_000)));
+        assert_eq!(Spelled::parse("b.d5.d1700000000.7.d3"), Some(Spelled::Plain("b.d5.d1700000000.7", 3)));
+        assert_eq!(Spelled::parse(".d3"), Some(Spelled::Plain("", 3)));
+        for other in ["b", "b.d", "b.dx", "b.d3.", "b.d3.+7", "b.d3.7.8"] {
+            assert_eq!(Spelled::parse(other), None, "{other}");
+        }
     }
 }
