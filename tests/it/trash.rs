@@ -173,6 +173,29 @@ async fn entries_of_one_name_and_second_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_delete_that_cannot_be_kept_is_refused_and_changes_nothing() {
+    let server = with_files().await;
+    let versioned = server.ask_as("anna", "PUT", "/note.txt").body("newer").expect(204).await;
+    let before = versioned.header("oc-fileid").unwrap().to_owned();
+    // Something that is no folder stands where the trash is.
+    let folder = server.data().join(".causeway/trash/1");
+    std::fs::remove_dir(&folder).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    for path in ["/note.txt", "/Photos"] {
+        server.ask_as("anna", "DELETE", path).expect(500).await;
+    }
+    assert_eq!(server.get("anna", "/note.txt").await, "newer");
+    assert_eq!(server.get("anna", "/Photos/a%20b.txt").await, "content");
+    assert_eq!(server.ask_as("anna", "HEAD", "/note.txt").expect(200).await.header("oc-fileid"), Some(before.as_str()));
+    assert_eq!(hrefs(&server.listed("anna", &format!("{OWNCLOUD}/anna/")).await).len(), 1);
+    std::fs::remove_file(&folder).unwrap();
+    server.ask_as("anna", "DELETE", "/note.txt").expect(204).await;
+    let text = server.listed("anna", &format!("{OWNCLOUD}/anna/")).await;
+    assert_eq!(server.own("anna", "GET", &hrefs(&text)[1]).expect(200).await.text(), "newer");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_trash_is_emptied() {
     let server = with_files().await;
     for path in ["/note.txt", "/Photos"] {
