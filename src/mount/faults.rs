@@ -49,8 +49,9 @@ impl MountHandle {
     pub(super) fn answered(&self) {
         let mut live = self.live();
         live.failures = 0;
+        let back = live.record.state != MountState::Online;
         self.set_state(&mut live, MountState::Online);
-        if live.missed {
+        if back && !live.missed.is_empty() {
             live.next_poll = Instant::now();
         }
     }

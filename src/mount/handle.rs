@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::domain::{Etag, Kind, Mount, MountId, MountState, Node, NodeId, OfflineCause, Permissions, Quota, TreePath};
+use crate::mount::Inner;
+use crate::mount::again::{self, Missed};
 use crate::mount::cache::{self, Cache};
 use crate::mount::locks::{self, Locks};
 use crate::mount::nodes::hashed;
 use crate::mount::root::Root;
-use crate::mount::{Inner, again};
 use crate::remote::{Share, Traits};
 use crate::wire::Via;
 
@@ -57,8 +58,8 @@ pub(super) struct Live {
     pub(super) dirty: bool,
     pub(super) quota: Option<Quota>,
     pub(super) cache: Cache,
-    /// A client was refused a listing, and would not look again.
-    pub(super) missed: bool,
+    /// Folders of which clients were refused a listing, and would not look again.
+    pub(super) missed: Missed,
     /// What etags of collections are hashed with, so that clients look again; 0 for none.
     pub(super) salt: u64,
     /// Unfinished uploads at the remote, to be removed by the poll.
@@ -81,8 +82,7 @@ impl MountHandle {
         }
         let root = Node { etag: record.root_etag.clone().unwrap_or(root.etag), ..root };
         let now = Instant::now();
-        // What clients were refused before the stop is not known.
-        let missed = record.state != MountState::Online;
+        let missed = Missed::at_start(&record, now);
         let live = Live {
             record,
             asking: server.roots.of(share.as_ref()),

@@ -143,11 +143,21 @@ impl MountHandle {
     async fn walk(&self, via: &Via) -> crate::domain::Result<()> {
         let root = TreePath::root();
         self.fetch(via, &root).await?;
-        let oldest = self.live().cache.oldest(WALK_MAX);
-        for path in oldest.iter().filter(|path| !path.is_root()) {
+        let oldest = {
+            let live = self.live();
+            let mut oldest = live.cache.oldest(WALK_MAX);
+            // Folders that are refused to clients have tries of their own.
+            oldest.retain(|path| !path.is_root() && !live.missed.contains(path));
+            oldest
+        };
+        for path in &oldest {
             match self.fetch(via, path).await {
                 Ok(_) => {}
                 Err(crate::domain::Error::NotFound | crate::domain::Error::NotCollection) => self.live().cache.wrote(path),
+                // One folder that its server does not list must not hide the changes in all others.
+                Err(error) if self.state() == MountState::Online => {
+                    tracing::debug!(%error, mount.id = self.id().0, "a poll passes over a folder");
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -105,7 +105,7 @@ impl MountHandle {
             Some(cached) => cached,
             None => {
                 let fetched = self.fetch(via, path).await;
-                self.note_missed(&fetched);
+                self.note_missed(path, online, &fetched);
                 fetched?
             }
         };

@@ -239,3 +239,136 @@ async fn folders_that_could_not_be_listed_look_changed_when_a_cloud_is_back() {
 async fn folders_that_could_not_be_listed_look_changed_when_a_plain_server_is_back() {
     check_missed_folders_are_told(Vendor::Other).await;
 }
+
+/// Until the polls have asked for the root so often; tells how often `sub` was listed meanwhile.
+async fn polls(remote: &BadRemote, count: usize) -> usize {
+    remote.take_seen();
+    let (mut polls, mut listings) = (0, 0);
+    until("the polls", || {
+        for seen in remote.take_seen() {
+            let depth = seen.headers.get("depth").map(String::as_str);
+            polls += usize::from(seen.path.trim_end_matches('/') == "/dav" && depth == Some("0"));
+            listings += usize::from(seen.path.trim_end_matches('/') == "/dav/sub" && depth == Some("1"));
+        }
+        polls >= count
+    })
+    .await;
+    listings
+}
+
+/// The etags of the mount's collections, and of the file in its root, as clients see them.
+async fn etags(mounted: &Mounted) -> [Etag; 3] {
+    let (root, children) = mounted.handle.list(&Via::default(), &at("")).await.unwrap();
+    [root.etag, children["sub"].etag.clone(), children["a.txt"].etag.clone()]
+}
+
+/// Clients that look anew would be refused anew.
+async fn check_a_folder_that_is_always_refused_changes_nothing(vendor: Vendor) {
+    let (remote, mounted) = start(vendor).await;
+    polling(&mounted, async {
+        mounted.names("").await.unwrap();
+        // A cloud's known folder would be shown from memory while the root's etag is the same.
+        if vendor == Vendor::Other {
+            mounted.names("sub").await.unwrap();
+        }
+        let before = etags(&mounted).await;
+        remote.set(Fault::StatusOf("sub", 500)).await;
+        mounted.handle.look_again();
+        let mut listings = 0;
+        for _ in 0..2 {
+            for _ in 0..5 {
+                assert!(matches!(mounted.names("sub").await, Err(Error::Unavailable { .. })));
+            }
+            polls(&remote, 1).await;
+            listings += polls(&remote, 1).await;
+            assert_eq!(etags(&mounted).await, before);
+            assert_eq!(mounted.handle.state(), MountState::Online);
+        }
+        assert!(listings <= 2, "{listings} questions of two polls for a folder that is refused");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_that_a_cloud_always_refuses_changes_nothing_else() {
+    check_a_folder_that_is_always_refused_changes_nothing(Vendor::OwnCloud).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_a_plain_server_always_refuses_changes_nothing_else() {
+    check_a_folder_that_is_always_refused_changes_nothing(Vendor::Other).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_always_refused_hides_no_change_in_another() {
+    let (remote, mounted) = start(Vendor::Other).await;
+    remote.freeze_folders();
+    mounted.mkcol("more").await.unwrap();
+    mounted.put("more/c.txt", "one").await.unwrap();
+    polling(&mounted, async {
+        for folder in ["", "sub", "more"] {
+            mounted.names(folder).await.unwrap();
+        }
+        remote.set(Fault::StatusOf("sub", 500)).await;
+        polls(&remote, 2).await;
+        let before = etag(&mounted);
+        remote.write("more/c.txt", "one and two");
+        until("a change beside a folder that is refused", || etag(&mounted) != before).await;
+    })
+    .await;
+}
+
+async fn check_a_folder_that_can_be_listed_again_is_told_once(vendor: Vendor) {
+    let (remote, mounted) = start(vendor).await;
+    polling(&mounted, async {
+        mounted.names("").await.unwrap();
+        mounted.names("sub").await.unwrap();
+        let before = etags(&mounted).await;
+        remote.set(Fault::StatusOf("sub", 500)).await;
+        mounted.handle.look_again();
+        assert!(mounted.names("sub").await.is_err());
+        polls(&remote, 2).await;
+        assert_eq!(etag(&mounted), before[0], "not while it is refused");
+        remote.set(Fault::None).await;
+        until("other etags", || etag(&mounted) != before[0]).await;
+        let after = etags(&mounted).await;
+        assert_eq!(after[0], etag(&mounted));
+        assert_ne!(after[1], before[1]);
+        assert_eq!(after[2], before[2], "files are what they were");
+        for _ in 0..2 {
+            mounted.names("sub").await.unwrap();
+            polls(&remote, 1).await;
+            assert_eq!(etags(&mounted).await, after, "once");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_that_a_cloud_refused_for_a_while_is_told_once() {
+    check_a_folder_that_can_be_listed_again_is_told_once(Vendor::OwnCloud).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_a_plain_server_refused_for_a_while_is_told_once() {
+    check_a_folder_that_can_be_listed_again_is_told_once(Vendor::Other).await;
+}
+
+#[tokio::test]
+async fn a_mount_that_was_away_when_its_server_stopped_looks_changed_when_it_is_there() {
+    use causeway::domain::{Mount, MountId, Secret};
+    let (_remote, mounted) = start(Vendor::OwnCloud).await;
+    mounted.names("").await.unwrap();
+    let known = etag(&mounted);
+    let away = MountState::Offline { since: 1, cause: OfflineCause::Unreachable };
+    for (id, state) in [(8, away), (9, MountState::Online)] {
+        let record = Mount { id: MountId(id), state, root_etag: Some(known.clone()), ..mounted.handle.record() };
+        mounted.mounts.insert(record, Secret::new("pw"));
+    }
+    let [was_away, was_there] = [8, 9].map(|id| mounted.mounts.get(MountId(id)).unwrap());
+    polling(&mounted, async {
+        until("another etag", || was_away.root().etag != known).await;
+        assert_eq!(was_there.root().etag, known);
+    })
+    .await;
+}

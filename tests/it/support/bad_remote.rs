@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     WrongLength,
     /// Every answer has this status and no body.
     Status(u16),
+    /// Every answer about this folder itself has this status and no body; the rest is well.
+    StatusOf(&'static str, u16),
     /// Redirects to another host.
     RedirectToOtherHost,
     /// Redirects to plain HTTP (or to another port of it).
@@ -416,6 +418,7 @@ fn answer(shared: &Shared, request: &Seen, fault: Fault) -> Answer {
     let listing = request.method == "PROPFIND";
     match fault {
         Fault::Status(status) => return (status, vec![], vec![]),
+        Fault::StatusOf(folder, status) if decode(&request.path) == folder => return (status, vec![], vec![]),
         Fault::RedirectToOtherHost => return (302, vec![("location", "https://other.example/dav/".to_owned())], vec![]),
         Fault::RedirectToHttp => return (302, vec![("location", "http://127.0.0.1:9/dav/".to_owned())], vec![]),
         Fault::Html => {
