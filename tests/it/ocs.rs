@@ -65,6 +65,25 @@ async fn capabilities_are_short_for_strangers_and_whole_for_users() {
 }
 
 #[tokio::test]
+async fn capabilities_name_trash_and_versions_only_where_they_are_kept() {
+    type Change = fn(&mut causeway::config::Config);
+    let cases: [(Change, bool, bool); 3] = [
+        (|_config| {}, true, true),
+        (|config| config.trash = causeway::domain::Keep::NOTHING, false, true),
+        (|config| config.versions.max_share = 0, true, false),
+    ];
+    for (change, trash, versions) in cases {
+        let server = TestServer::start_with(Clock::System, change).await;
+        server.add_user("anna").await;
+        let answer = json(&anna(&server, "GET", "/ocs/v2.php/cloud/capabilities?format=json").expect(200).await);
+        let capabilities = &answer["ocs"]["data"]["capabilities"];
+        assert_eq!((&capabilities["files"]["undelete"], &capabilities["files"]["versioning"]), (&trash.into(), &versions.into()));
+        assert_eq!(capabilities["dav"].get("trashbin").is_some(), trash);
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn both_versions_and_both_formats_wrap_the_same_answer() {
     let server = TestServer::with_user("anna").await;
     for root in ["/ocs", "/index.php/ocs"] {

@@ -18,7 +18,13 @@ pub(super) fn capabilities(call: &Call) -> Value {
         ("extendedSupport", false.into()),
     ]);
     let capabilities = if call.is_known() {
-        Value::map([("core", core(call)), ("checksums", checksums()), ("dav", dav()), ("files", files()), ("files_sharing", sharing(call))])
+        Value::map([
+            ("core", core(call)),
+            ("checksums", checksums()),
+            ("dav", dav(call)),
+            ("files", files(call)),
+            ("files_sharing", sharing(call)),
+        ])
     } else {
         Value::map([("core", core(call))])
     };
@@ -38,7 +44,17 @@ fn checksums() -> Value {
     Value::map([("supportedTypes", Value::list(["SHA1"])), ("preferredUploadType", "SHA1".into())])
 }
 
-fn dav() -> Value {
+/// Whether what is deleted can be brought back: an administrator may have switched the trash off.
+fn has_trash(call: &Call) -> bool {
+    FEATURES.trash && call.services.options().trash.is_on()
+}
+
+/// Whether what is overwritten stays as a version: an administrator may have switched versions off.
+fn has_versions(call: &Call) -> bool {
+    FEATURES.versions && call.services.options().versions.is_on()
+}
+
+fn dav(call: &Call) -> Value {
     let mut entries = Vec::new();
     if FEATURES.chunking {
         entries.push(("chunking", "1.0".into()));
@@ -47,7 +63,7 @@ fn dav() -> Value {
     if FEATURES.bulk_upload {
         entries.push(("bulkupload", "1.0".into()));
     }
-    if FEATURES.trash {
+    if has_trash(call) {
         entries.push(("trashbin", "1.0".into()));
     }
     entries.push(("propfind", Value::map([("depth_infinity", true.into())])));
@@ -55,7 +71,7 @@ fn dav() -> Value {
 }
 
 /// Names follow the rules of paths and no others (`domain::Name`): everything but a slash, `.` and `..` is kept as it was sent.
-fn files() -> Value {
+fn files(call: &Call) -> Value {
     let none = || Value::nothing();
     let chunks = Value::map([("max_size", CHUNK_BYTES_ADVISED.into()), ("max_parallel_count", CHUNKS_AT_ONCE_ADVISED.into())]);
     let mut entries = vec![("bigfilechunking", FEATURES.chunking.into())];
@@ -63,8 +79,8 @@ fn files() -> Value {
         entries.push(("chunked_upload", chunks));
     }
     entries.extend([
-        ("undelete", FEATURES.trash.into()),
-        ("versioning", FEATURES.versions.into()),
+        ("undelete", has_trash(call).into()),
+        ("versioning", has_versions(call).into()),
         ("file_locking_support", true.into()),
         ("file_locking_enable_file_action", false.into()),
         ("blacklisted_files", none()),
