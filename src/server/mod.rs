@@ -210,6 +210,8 @@ fn background(tasks: &Tasks, services: &Services) {
     tasks.spawn_until_stop(async move {
         loop {
             tokio::time::sleep(SPACE_SWEEP_EVERY).await;
+            // First, as the sweep collects the rows of what was purged: they tell what was purged.
+            sweeping.mounting().detach_lost().await;
             sweeping.spaces().sweep().await;
             sweeping.uploads().sweep().await;
             sweeping.forest().detach_orphans().await;

@@ -207,6 +207,12 @@ impl Mounting {
         Ok(())
     }
 
+    /// Removes the mounts that hang nowhere and never will; none that is being added.
+    pub async fn detach_lost(&self) {
+        let _changing = self.changing.lock().await;
+        self.forest.detach_lost().await;
+    }
+
     /// The state of a mount in a word, and what it means.
     pub fn describe(&self, mount: &Mount) -> (&'static str, String) {
         let id = mount.id.0;

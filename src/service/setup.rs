@@ -118,6 +118,8 @@ impl Services {
         let users = (Arc::clone(&accounts), Arc::clone(&groups));
         let shares = Arc::new(UserShares::new(store.clone(), forest.clone(), clock.clone(), users, options.auto_accept_shares));
         shares.follow_groups();
+        // Before anything is hung, and before the rows of what was purged are collected: they tell what was purged.
+        forest.detach_lost().await;
         shares.finish().await.map_err(other)?;
         let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate).map_err(other)?;
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());

@@ -53,7 +53,7 @@ mod watch;
 pub use crate::content::OpenFile;
 pub use changes::{Moment, Moves};
 pub use lookup::Resolved;
-pub use mounts::Mountpoint;
+pub use mounts::{MountRow, Mountpoint};
 pub use place::Stop;
 pub use reconcile::ScanReport;
 pub use uploads::{Chunk, HeldUpload};

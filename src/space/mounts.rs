@@ -20,6 +20,17 @@ pub struct Mountpoint {
     pub ancestors: Vec<NodeId>,
 }
 
+/// What became of the row of a mountpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountRow {
+    /// It hangs in the home, or in what was deleted and may be restored or found again.
+    Kept,
+    /// It lies below a folder that was removed for good.
+    Buried,
+    /// There is none.
+    Absent,
+}
+
 /// Tries before a free name is given up: somebody takes each one first.
 const NAME_TRIES_MAX: usize = 16;
 
@@ -139,6 +150,39 @@ impl Space {
     /// Whether a mount has a row anywhere: in the home, or in a deleted folder.
     pub async fn has_mount(&self, mount: MountId) -> Result<bool> {
         self.blocking(move |space| Ok(space.store.place(space.id, NodeId(mount.0))?.is_some())).await
+    }
+
+    /// What became of the row of a mountpoint. Rows alone are asked, so that a disk that is away is no reason to let go of anything.
+    pub async fn mount_row(&self, mount: MountId) -> Result<MountRow> {
+        let row = self.blocking(move |space| space.mount_row_now(mount)).await?;
+        if row == MountRow::Kept {
+            return Ok(row);
+        }
+        // A folder that moves between two reads looks like one that is gone: asked again while none moves.
+        let structure = Arc::clone(&self.structure).write_owned().await;
+        self.blocking(move |space| {
+            let row = space.mount_row_now(mount);
+            drop(structure);
+            row
+        })
+        .await
+    }
+
+    fn mount_row_now(&self, mount: MountId) -> Result<MountRow> {
+        let mut at = NodeId(mount.0);
+        while ![NodeId::ROOT, NodeId::TRASH, NodeId::VERSIONS].contains(&at) {
+            let Some(place) = self.store.place(self.id, at)? else {
+                let garbage = self.store.garbage(self.id, at)?;
+                let known_again = garbage.is_some_and(|garbage| garbage.keep_until > self.clock.now());
+                return Ok(match (known_again, at == NodeId(mount.0)) {
+                    (true, _) => MountRow::Kept,
+                    (false, true) => MountRow::Absent,
+                    (false, false) => MountRow::Buried,
+                });
+            };
+            at = place.parent;
+        }
+        Ok(MountRow::Kept)
     }
 
     /// The row of a mountpoint that a path ends at.

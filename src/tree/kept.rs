@@ -1,7 +1,9 @@
 //! What a home keeps of deleted nodes and old content: for its user alone. Whoever comes by a link is told that nothing is there.
 
-use crate::domain::{At, Error, Expect, Name, Node, NodeId, Permissions, Result, SpaceId, Timestamp, TreePath, Write};
-use crate::space::{TrashRow, VersionRow};
+use crate::domain::{
+    At, Error, Expect, MountId, Name, Node, NodeId, Permissions, ReceivedState, Result, SpaceId, Timestamp, TreePath, Write,
+};
+use crate::space::{MountRow, TrashRow, VersionRow};
 use crate::tree::resolve::Target;
 use crate::tree::{Entry, Forest, Source, View};
 
@@ -9,7 +11,8 @@ use crate::tree::{Entry, Forest, Source, View};
 const NAME_TRIES_MAX: usize = 16;
 
 impl Forest {
-    /// Removes the mounts whose mountpoints were purged with a deleted folder. Called after purges, and from time to time.
+    /// Removes the mounts whose mountpoints were purged with a deleted folder. Called after purges, and from time to time. What a stop forgets
+    /// of these, [`Forest::detach_lost`] finds.
     pub async fn detach_orphans(&self) {
         for space in self.spaces().all() {
             for mount in space.take_orphans() {
@@ -22,6 +25,53 @@ impl Forest {
                 }
             }
         }
+    }
+
+    /// Removes the mounts that hang nowhere and never will: those whose folder was purged just before a stop, and those that a stop kept from
+    /// being hung. What is shared and lies in a purged folder is declined; what was shared while its receiver's home could not be written hangs
+    /// nowhere either, and is hung by the sweep of shares.
+    ///
+    /// The caller sees to it that no mount is being added meanwhile: its record comes before its row.
+    pub async fn detach_lost(&self) {
+        for handle in self.mounts().all() {
+            let mount = handle.record();
+            if self.row_of(mount.space, mount.id).await == MountRow::Kept {
+                continue;
+            }
+            match self.mounts().remove(mount.id).await {
+                Ok(()) => tracing::info!(mount.id = mount.id.0, user.id = %mount.user, "a mount that hung nowhere was removed"),
+                Err(error) => tracing::error!(%error, mount.id = mount.id.0, "a mount that hangs nowhere could not be removed"),
+            }
+        }
+        for end in self.shares().all_received() {
+            if end.state != ReceivedState::Accepted || self.row_of(end.space, end.mount).await != MountRow::Buried {
+                continue;
+            }
+            if let Err(error) = self.decline_buried(end.space, end.mount).await {
+                tracing::error!(%error, share.id = end.share.0, user.id = %end.user, "the share in a purged folder could not be declined");
+            }
+        }
+    }
+
+    async fn decline_buried(&self, space: SpaceId, mount: MountId) -> Result<()> {
+        // Its user may be accepting it again just now.
+        let changing = self.shares().change().await;
+        match self.spaces().get(space) {
+            Some(home) if self.row_of(space, mount).await == MountRow::Buried => self.decline_in(&changing, &home, mount).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What became of a mountpoint's row. Of a home that is not open, or whose rows cannot be read, everything is kept.
+    async fn row_of(&self, space: SpaceId, mount: MountId) -> MountRow {
+        let Some(home) = self.spaces().get(space) else { return MountRow::Kept };
+        if home.mount_path(mount).is_some() {
+            return MountRow::Kept;
+        }
+        home.mount_row(mount).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, mount.id = mount.0, "it cannot be found out where a mount hangs");
+            MountRow::Kept
+        })
     }
 }
 

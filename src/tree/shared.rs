@@ -224,6 +224,10 @@ impl Forest {
     pub(super) async fn decline(&self, space: &Space, mount: MountId) -> Result<()> {
         // Nobody may hang it again in between.
         let changing = self.shares().change().await;
+        self.decline_in(&changing, space, mount).await
+    }
+
+    pub(super) async fn decline_in(&self, changing: &Changing, space: &Space, mount: MountId) -> Result<()> {
         // The row goes first: a share without a row is invisible, a row without a share would be a folder that never answers.
         space.remove_mount(mount).await?;
         changing.answer(mount, ReceivedState::Declined).await

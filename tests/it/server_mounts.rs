@@ -1,9 +1,11 @@
 //! A link of one server in a tree of another, as users and administrators meet it.
 
+use causeway::domain::SpaceId;
 use causeway::service::Reason;
 use causeway::service::admin::{Command, MountRow, Outcome};
 
 use crate::support::server::{Pair, TestServer, password};
+use crate::support::sharing::{received, share, users};
 
 async fn rows(server: &TestServer, user: &str) -> Vec<MountRow> {
     let listed = server.execute(Command::MountList { user: user.to_owned() }).await;
@@ -115,4 +117,82 @@ async fn a_server_that_is_gone_leaves_its_mount_in_place() {
     assert!(listed.contains("/Photos/<"), "{listed}");
     bob.ask("GET", "/webdav/Photos/a.txt").basic("bob", &password("bob")).expect(503).await;
     bob.stop().await;
+}
+
+/// Empties a trash as if the server stopped before it let go of what had hung there.
+async fn purge_and_stop(server: TestServer, collect: bool) -> TestServer {
+    let home = server.running().services.spaces().get(SpaceId(1)).unwrap();
+    home.purge(None).await.unwrap();
+    // What was to be done is known in memory alone.
+    assert_eq!(home.take_orphans().len(), 1);
+    if collect {
+        server.running().services.spaces().sweep().await;
+    }
+    drop(home);
+    server.restart().await
+}
+
+#[tokio::test]
+async fn a_mount_that_was_purged_with_its_folder_is_gone_after_a_restart() {
+    for collect in [false, true] {
+        let Pair { anna, bob } = Pair::start().await;
+        anna.mkcol("anna", "/Photos").await;
+        anna.put("anna", "/Photos/a.txt", "from anna").await;
+        let link = anna.link("anna", "/Photos", "edit").await;
+        bob.mount("bob", &link.url).await;
+        bob.mkcol("bob", "/d").await;
+        bob.ask_as("bob", "MOVE", "/Photos").header("destination", "/remote.php/webdav/d/m").expect(201).await;
+        bob.ask_as("bob", "DELETE", "/d").expect(204).await;
+        // In the trash it may come back.
+        let bob = bob.restart().await;
+        bob.running().services.mounting().detach_lost().await;
+        assert_eq!(rows(&bob, "bob").await.len(), 1);
+        let bob = purge_and_stop(bob, collect).await;
+        assert!(rows(&bob, "bob").await.is_empty());
+        assert_eq!(anna.get("anna", "/Photos/a.txt").await, "from anna");
+        Pair { anna, bob }.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_received_share_that_was_purged_with_its_folder_is_declined_after_a_restart() {
+    let server = users(&["bob", "anna"]).await;
+    share(&server, "anna", "/Photos", "bob", "edit").await;
+    server.mkcol("bob", "/d").await;
+    server.ask_as("bob", "MOVE", "/Photos").header("destination", "/remote.php/webdav/d/m").expect(201).await;
+    server.ask_as("bob", "DELETE", "/d").expect(204).await;
+    let server = purge_and_stop(server, false).await;
+    // Its row is collected, and it is not taken for one that was not hung yet.
+    server.running().services.spaces().sweep().await;
+    server.running().services.shares().sweep().await.unwrap();
+    assert_eq!(received(&server, "bob").await[0].state, "declined");
+    server.ask_as("bob", "PROPFIND", "/Photos").expect(404).await;
+    // It is no end: bob may take it again.
+    let id = received(&server, "bob").await[0].id;
+    server.execute(Command::Share(causeway::service::admin::ShareCommand::Accept { user: "bob".to_owned(), id })).await;
+    assert_eq!(server.get("bob", "/Photos/a.txt").await, "from anna");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_let_go_of_while_a_home_is_away() {
+    let Pair { anna, bob } = Pair::start().await;
+    anna.mkcol("anna", "/Photos").await;
+    anna.put("anna", "/Photos/a.txt", "from anna").await;
+    let link = anna.link("anna", "/Photos", "edit").await;
+    bob.mount("bob", &link.url).await;
+    bob.mkcol("bob", "/d").await;
+    bob.ask_as("bob", "MOVE", "/Photos").header("destination", "/remote.php/webdav/d/m").expect(201).await;
+    let (home, away) = (bob.data().join("bob"), bob.data().join(".away"));
+    std::fs::rename(&home, &away).unwrap();
+    let bob = bob.restart().await;
+    let services = bob.running().services.clone();
+    for _ in 0..2 {
+        services.mounting().detach_lost().await;
+        services.spaces().sweep().await;
+    }
+    std::fs::rename(&away, &home).unwrap();
+    assert_eq!(bob.get("bob", "/d/m/a.txt").await, "from anna");
+    drop(services);
+    Pair { anna, bob }.stop().await;
 }
