@@ -53,8 +53,6 @@ pub const COMMIT_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 pub const WATCHES_MAX: usize = 4096;
 /// Most removals and moves of one space that are remembered for clients that ask what changed; older tokens begin anew.
 pub const LOG_ENTRIES_MAX: usize = 20_000;
-/// Most results of a sync-collection that are held in memory, for a client that sets a limit to them.
-pub const SYNC_RESULTS_MAX: usize = 50_000;
 /// Most old versions of one file; the oldest goes when another one comes.
 pub const FILE_VERSIONS_MAX: usize = 500;
 /// Most locks of one space.

@@ -25,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use listing::{Listing, Member};
 pub use shares::{Changing, Shares};
 pub use source::Source;
-pub use sync::{Changed, Moment, NotTold, SyncLevel, SyncToken};
+pub use sync::{After, Changed, Moment, NotTold, SyncLevel, SyncToken};
 
 pub use crate::space::{TrashRow, VersionRow};
 

@@ -4,6 +4,11 @@
 //! not covered by it, because what changes in there is no version of this home: it, and collections above it, are always told as changed, and
 //! nobody walks through it.
 //!
+//! A client may want a number of results at most (RFC 6578 3.6). Such an answer ends somewhere in the walk, and its token says where, beside the
+//! two versions between which the walk goes: the one that the client had, and the one of when the walk began. From there it goes on, in the same order
+//! ([`After`]), and at its end it gives out the token of when it began: what changed meanwhile is newer than that, and is told by the next one,
+//! wherever in the walk it stands.
+//!
 //! Whoever holds a link must not learn by a token of their own making what went before they had the link: tokens of links are sealed, with a key
 //! that lasts as long as the process.
 
@@ -94,13 +99,88 @@ impl SyncToken {
         }
     }
 
+    /// What follows the scheme.
     fn parse(text: &str) -> Option<SyncToken> {
-        let mut parts = text.trim().strip_prefix(SCHEME)?.split('.');
+        let mut parts = text.split('.');
         let epoch = u32::from_str_radix(parts.next()?, 16).ok()?;
         let version = u64::from_str_radix(parts.next()?, 16).ok()?;
         let collection = NodeId(u64::from_str_radix(parts.next()?, 16).ok()?);
         let seal = parts.next().map(|seal| u64::from_str_radix(seal, 16)).transpose().ok()?;
         parts.next().is_none().then_some(SyncToken { epoch, version, collection, seal })
+    }
+}
+
+/// Where an answer ended that had all the results that its client wanted. First the names that are gone are told, by their paths. Then the
+/// members of each collection by their names, and after them what is in the collections among them, from the last to the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// After this path where nothing is any more.
+    Gone(TreePath),
+    /// After this member, and all that is gone.
+    Member(TreePath),
+}
+
+impl After {
+    /// Whether a path where nothing is any more was told.
+    fn is_gone_told(&self, path: &TreePath) -> bool {
+        match self {
+            After::Gone(last) => path <= last,
+            After::Member(_) => true,
+        }
+    }
+
+    /// Whether the walk has left a member behind it.
+    fn is_past(&self, path: &TreePath) -> bool {
+        let After::Member(last) = self else { return false };
+        match (parting(path, last), parting(last, path)) {
+            // The last member itself, or a collection above it.
+            (None, _) => true,
+            // It is in the last member.
+            (Some(_), None) => false,
+            (Some((name, false)), Some((at, false))) => name < at,
+            (Some((name, true)), Some((at, true))) => name > at,
+            // Members come before what is in them.
+            (Some((_, inner)), Some(_)) => !inner,
+        }
+    }
+
+    /// Whether the walk has left behind it all that is in a collection.
+    fn is_past_all_in(&self, path: &TreePath) -> bool {
+        let After::Member(last) = self else { return false };
+        matches!((parting(path, last), parting(last, path)), (Some((name, _)), Some((at, true))) if name > at)
+    }
+}
+
+/// The first name of a path that is not one of another path, and whether more names follow; none where the other path goes that far.
+fn parting<'path>(path: &'path TreePath, other: &TreePath) -> Option<(&'path str, bool)> {
+    let shared = path.segments().zip(other.segments()).take_while(|(one, other)| one == other).count();
+    let mut rest = path.segments().skip(shared);
+    Some((rest.next()?, rest.next().is_some()))
+}
+
+/// A walk that was told in part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
+    /// What the client knew before the walk; none where it knew nothing.
+    since: Option<SyncToken>,
+    after: After,
+}
+
+impl Part {
+    /// Reads `TOKEN~SINCE~KIND~PATH` behind the scheme, or a mere token. The token is of when the walk began.
+    fn parse(text: &str) -> Option<(SyncToken, Option<Part>)> {
+        let mut parts = text.trim().strip_prefix(SCHEME)?.splitn(4, '~');
+        let token = SyncToken::parse(parts.next()?)?;
+        let Some(since) = parts.next() else { return Some((token, None)) };
+        let since = if since.is_empty() { None } else { Some(SyncToken::parse(since)?) };
+        let kind = parts.next()?;
+        let path = TreePath::from_href(parts.next()?).ok()?;
+        let after = match kind {
+            "g" => After::Gone(path),
+            "m" => After::Member(path),
+            _ => return None,
+        };
+        Some((token, Some(Part { since, after })))
     }
 }
 
@@ -116,10 +196,12 @@ pub enum SyncLevel {
 /// What a client has not seen yet.
 #[derive(Debug)]
 pub struct Changed {
-    /// For the next time. Taken before anything else was looked at.
+    /// For the next time. Taken before anything else was looked at; where the walk goes on, when it began.
     pub token: SyncToken,
     /// Paths where nothing is any more, below the root of the view.
-    pub removed: Vec<TreePath>,
+    removed: Vec<TreePath>,
+    /// Where the walk goes on.
+    after: Option<After>,
     /// None tells everything.
     since: Option<SyncToken>,
     whole: HashSet<NodeId>,
@@ -150,6 +232,37 @@ impl Changed {
         let Some(since) = self.since.filter(|_| !whole) else { return true };
         let remote = member.access.mount.is_some() || *member.etag != member.node.etag;
         remote || is_newer(&member.node.etag, since) || self.whole.contains(&member.node.id)
+    }
+
+    /// Whether a member was told by an earlier answer of the same walk.
+    pub fn is_past(&self, path: &TreePath) -> bool {
+        self.after.as_ref().is_some_and(|after| after.is_past(path))
+    }
+
+    /// Whether all that is in a collection was told by earlier answers of the same walk.
+    pub fn is_past_all_in(&self, path: &TreePath) -> bool {
+        self.after.as_ref().is_some_and(|after| after.is_past_all_in(path))
+    }
+
+    /// Takes out the paths where nothing is any more and which are still to be told, in order; these are among them.
+    pub fn take_gone(&mut self, more: impl IntoIterator<Item = TreePath>) -> Vec<TreePath> {
+        let mut gone = std::mem::take(&mut self.removed);
+        gone.extend(more);
+        gone.sort_unstable();
+        gone.dedup();
+        gone.retain(|path| self.after.as_ref().is_none_or(|after| !after.is_gone_told(path)));
+        gone
+    }
+
+    /// The token from which the walk goes on.
+    pub fn token_after(&self, after: &After) -> String {
+        let since = self.since.map(|since| since.to_string()).unwrap_or_default();
+        let since = since.strip_prefix(SCHEME).unwrap_or_default();
+        let (kind, path) = match after {
+            After::Gone(path) => ('g', path),
+            After::Member(path) => ('m', path),
+        };
+        format!("{}~{since}~{kind}~{}", self.token, path.to_href())
     }
 
     /// Whether the client knows nothing at all.
@@ -216,17 +329,22 @@ impl View {
             return Err(NotTold::Endless);
         }
         let now = SyncToken::of(moment, &node).ok_or(NotTold::Unsupported)?;
-        let Some(token) = token else {
-            return Ok(Changed { token: now, removed: Vec::new(), since: None, whole: HashSet::new() });
+        let (begun, since, after) = match token.map(|token| Part::parse(token).ok_or(NotTold::Token)).transpose()? {
+            None => (now, None, None),
+            Some((since, None)) => (now, Some(since), None),
+            Some((begun, Some(part))) => (begun, part.since, Some(part.after)),
         };
-        let since = SyncToken::parse(token).ok_or(NotTold::Token)?;
-        // Made by this server for this link, or for a user.
-        if since != moment.token(since.version, since.collection) {
-            return Err(NotTold::Token);
+        for token in since.iter().chain([&begun]) {
+            // Made by this server for this link, or for a user.
+            let ours = *token == moment.token(token.version, token.collection);
+            let known = token.epoch == now.epoch && token.collection == now.collection;
+            if !ours || !known || token.version > now.version.max(moment.at.version) {
+                return Err(NotTold::Token);
+            }
         }
-        if since.epoch != now.epoch || since.collection != now.collection || since.version > now.version.max(moment.at.version) {
-            return Err(NotTold::Token);
-        }
+        let Some(since) = since else {
+            return Ok(Changed { token: begun, removed: Vec::new(), after, since: None, whole: HashSet::new() });
+        };
         let moves = self.space.moves_since(since.version).await?.ok_or(NotTold::Token)?;
         let (removed, replaced) = match level {
             // What is in a member does not matter.
@@ -239,7 +357,7 @@ impl View {
             return Err(NotTold::Token);
         }
         let removed = removed.into_iter().filter(inside).collect();
-        Ok(Changed { token: now, removed, since: Some(since), whole: moves.whole })
+        Ok(Changed { token: begun, removed, after, since: Some(since), whole: moves.whole })
     }
 
     /// Names of collections as paths of this view: of one collection, or of all that have a path.
@@ -273,12 +391,65 @@ mod tests {
         let token = SyncToken { epoch: 3, version: 0xabc, collection: NodeId(1), seal: None };
         assert_eq!(token.to_string(), "urn:causeway:sync:3.abc.1");
         for token in [token, SyncToken { seal: Some(0x1f), ..token }] {
-            assert_eq!(SyncToken::parse(&token.to_string()), Some(token));
+            assert_eq!(Part::parse(&token.to_string()), Some((token, None)));
         }
         for wrong in
             ["", "urn:causeway:sync:", "urn:causeway:sync:3.abc", "urn:causeway:sync:3.abc.1.2.3", "urn:causeway:sync:3.x.1", "3.abc.1"]
         {
-            assert_eq!(SyncToken::parse(wrong), None, "{wrong}");
+            assert_eq!(Part::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn tokens_of_parts_are_read_as_they_are_written() {
+        let token = SyncToken { epoch: 3, version: 0xabc, collection: NodeId(1), seal: Some(0x1f) };
+        let path = TreePath::parse("a b~c/d.e").unwrap();
+        for since in [None, Some(SyncToken { version: 7, seal: Some(2), ..token })] {
+            for after in [After::Gone(path.clone()), After::Member(path.clone())] {
+                let changed = Changed { token, removed: Vec::new(), after: None, since, whole: HashSet::new() };
+                let text = changed.token_after(&after);
+                assert_eq!(Part::parse(&text), Some((token, Some(Part { since, after }))), "{text}");
+            }
+        }
+        for wrong in [
+            "urn:causeway:sync:3.abc.1~",
+            "urn:causeway:sync:3.abc.1~~m",
+            "urn:causeway:sync:3.abc.1~~x~a",
+            "urn:causeway:sync:3.abc.1~7~m~a",
+        ] {
+            assert_eq!(Part::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    /// Every path of a tree in the order of a walk.
+    fn walk(tree: &[&str], collection: &str, told: &mut Vec<TreePath>) {
+        let members: Vec<&str> =
+            tree.iter().copied().filter(|path| path.rsplit_once('/').map_or("", |(parent, _)| parent) == collection).collect();
+        told.extend(members.iter().map(|path| TreePath::parse(path).unwrap()));
+        for member in members.into_iter().rev() {
+            walk(tree, member, told);
+        }
+    }
+
+    #[test]
+    fn a_walk_knows_what_it_has_left_behind() {
+        let tree = ["a", "a/a", "a/a/x", "a/b", "a/b/x", "a/b/y", "a/c", "a/c/x", "b", "b/a", "b/a/x", "b/a/y", "c", "c/a", "c/a/x"];
+        let mut told = Vec::new();
+        walk(&tree, "", &mut told);
+        assert_eq!(told.len(), tree.len());
+        for (at, last) in told.iter().enumerate() {
+            let after = After::Member(last.clone());
+            for (number, path) in told.iter().enumerate() {
+                assert_eq!(after.is_past(path), number <= at, "{path} after {last}");
+                let below = told.iter().enumerate().filter(|(_, inner)| inner.starts_with(path) && *inner != path);
+                let left: Vec<usize> = below.map(|(number, _)| number).collect();
+                if after.is_past_all_in(path) {
+                    assert!(left.iter().all(|number| *number <= at), "{path} after {last}");
+                }
+            }
+            assert!(!After::Gone(last.clone()).is_past(last) && after.is_gone_told(last));
+        }
+        let done = After::Member(TreePath::parse("a/a/x").unwrap());
+        assert!(done.is_past_all_in(&TreePath::parse("c").unwrap()) && !done.is_past_all_in(&TreePath::parse("a").unwrap()));
     }
 }

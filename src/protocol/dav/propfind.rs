@@ -17,7 +17,7 @@ use crate::protocol::dav::problem::{Condition, Problem, Result};
 use crate::protocol::dav::properties::Asked;
 use crate::protocol::dav::render::{Extras, Renderer, Shown};
 use crate::protocol::dav::request::{Call, Depth, Payload, depth, full, streamed};
-use crate::tree::{Access, Changed, Listing, Moment, SyncLevel, SyncToken, View};
+use crate::tree::{Access, After, Changed, Listing, Member, Moment, SyncLevel, SyncToken, View};
 use crate::wire::multistatus::writer;
 use crate::wire::{Body, CONTAINS_HEADER};
 
@@ -112,6 +112,8 @@ pub(super) struct Walk {
     renderer: Renderer,
     /// Prefix of hrefs of lock roots.
     root_href: String,
+    /// Of the request.
+    own_href: String,
     current: Option<Frame>,
     pending: Vec<Pending>,
     infinite: bool,
@@ -121,7 +123,12 @@ pub(super) struct Walk {
     changed: Option<Changed>,
     quota: Option<Quota>,
     /// How many were written.
-    pub(super) nodes: usize,
+    nodes: usize,
+    /// The last one, and how many more the client wants, where it wants a number of changes at most.
+    last: Option<After>,
+    left: Option<usize>,
+    /// There is more than the client wants.
+    cut: bool,
     ended: bool,
 }
 
@@ -175,18 +182,28 @@ impl Walk {
             view: call.view.clone(),
             renderer: Renderer::new(asked, call.view.clone(), call.root.clock.now(), minimal, PIECE_CAPACITY),
             root_href: call.href(&TreePath::root()),
+            own_href: call.own_href(true),
             current: None,
             pending: Vec::new(),
             infinite: false,
             changed: None,
             quota: None,
             nodes: 0,
+            last: None,
+            left: None,
+            cut: false,
             ended: false,
         })
     }
 
     /// A walk that tells what changed below the collection of the request, and not that collection itself (RFC 6578 3.3).
-    pub(super) async fn of_changes(call: &Call, asked: Asked, changed: Changed, level: SyncLevel) -> Result<Walk> {
+    pub(super) async fn of_changes(
+        call: &Call,
+        asked: Asked,
+        mut changed: Changed,
+        level: SyncLevel,
+        limit: Option<usize>,
+    ) -> Result<Walk> {
         let mut walk = Walk::new(call, asked, false)?;
         walk.infinite = level == SyncLevel::Infinite;
         let listing = call.view.list(&call.path).await?;
@@ -194,18 +211,39 @@ impl Walk {
             walk.quota = call.view.quota(&call.path).await.ok();
         }
         writer::begin(&mut walk.renderer.out);
-        for removed in &changed.removed {
-            walk.renderer.gone(&[walk.root_href.as_str(), &removed.to_href()].concat());
-        }
-        walk.nodes = changed.removed.len();
+        walk.left = limit;
         // Shares of which nothing is seen any more: no name went, so that the log says nothing of them.
-        for name in listing.hidden_names().filter(|_| !changed.is_initial()) {
-            walk.renderer.gone(&[call.own_href(true).as_str(), &TreePath::from(name.clone()).to_href()].concat());
+        let hidden: Vec<TreePath> = listing.hidden_names().filter(|_| !changed.is_initial()).map(|name| call.path.join(name)).collect();
+        for gone in changed.take_gone(hidden) {
+            if !walk.takes_one(|| After::Gone(gone.clone())) {
+                walk.changed = Some(changed);
+                return Ok(walk);
+            }
+            walk.renderer.gone(&[walk.root_href.as_str(), &gone.to_href()].concat());
         }
         let whole = changed.is_whole(&listing.own.node);
         walk.current = Some(Frame { listing, path: call.path.clone(), href: call.own_href(true), last: None, whole });
         walk.changed = Some(changed);
         Ok(walk)
+    }
+
+    /// Whether there is something to tell, and the client wants nothing told.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.cut && self.last.is_none()
+    }
+
+    /// Counts something that is to be told, unless the client has as much as it wants: then the answer ends.
+    fn takes_one(&mut self, after: impl FnOnce() -> After) -> bool {
+        self.cut = self.left == Some(0);
+        if self.cut {
+            return false;
+        }
+        self.nodes += 1;
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+            self.last = Some(after());
+        }
+        true
     }
 
     pub(super) fn unfinished(&self) -> bool {
@@ -228,7 +266,12 @@ impl Walk {
                 }
             } else {
                 if let Some(changed) = &self.changed {
-                    self.renderer.out.leaf("<d:sync-token>", &changed.token.to_string(), "</d:sync-token>");
+                    let last = self.last.as_ref().filter(|_| self.cut);
+                    let token = last.map_or_else(|| changed.token.to_string(), |last| changed.token_after(last));
+                    if self.cut {
+                        writer::too_many(&mut self.renderer.out, &self.own_href);
+                    }
+                    self.renderer.out.leaf("<d:sync-token>", &token, "</d:sync-token>");
                 }
                 writer::end(&mut self.renderer.out);
                 self.ended = true;
@@ -241,38 +284,31 @@ impl Walk {
 
     /// Writes members until the piece is full. Returns whether there may be more.
     async fn members(&mut self, frame: &mut Frame) -> Result<bool, Error> {
-        let plain = Extras::default();
         let mut below = Vec::new();
         let mut full = false;
         let last = frame.last.take();
         for member in frame.listing.members_after(last.as_ref()) {
-            if self.changed.as_ref().is_some_and(|changed| !changed.tells(&member, frame.whole)) {
-                continue;
+            let (mut past, mut past_all_in) = (false, false);
+            if let Some(changed) = &self.changed {
+                if !changed.tells(&member, frame.whole) {
+                    continue;
+                }
+                let path = frame.path.join(member.name);
+                (past, past_all_in) = (changed.is_past(&path), changed.is_past_all_in(&path));
+                if !past && !self.takes_one(|| After::Member(path)) {
+                    self.pending.clear();
+                    return Ok(false);
+                }
+            } else {
+                self.nodes += 1;
             }
-            self.nodes += 1;
             if self.nodes > PROPFIND_NODES_MAX {
                 return Err(Error::LimitReached("the tree is too large for one answer"));
             }
-            let extras = if self.needs_extras(member.node) {
-                let quota = self.quota.filter(|_| same_quota(&frame.listing.own.access, &member.access));
-                let extras = self.extras(&frame.path.join(member.name), member.node, quota).await;
-                let moment = self.moment.filter(|_| member.access.mount.is_none());
-                let sync_token = moment.and_then(|moment| SyncToken::of(moment, member.node));
-                Some(Extras { sync_token, ..extras })
-            } else {
-                None
-            };
-            let name = member.name.as_str();
-            let shown = Shown {
-                base: &frame.href,
-                name: Some(name),
-                display_name: name,
-                node: member.node,
-                etag: member.etag,
-                access: member.access,
-            };
-            self.renderer.response(&shown, extras.as_ref().unwrap_or(&plain));
-            if self.infinite && member.node.is_collection() {
+            if !past {
+                self.member(frame, &member).await;
+            }
+            if self.infinite && member.node.is_collection() && !past_all_in {
                 let whole = frame.whole || self.changed.as_ref().is_none_or(|changed| changed.is_whole(member.node));
                 below.push((member.name.clone(), whole));
             }
@@ -289,6 +325,22 @@ impl Walk {
             self.pending.push(Pending { path: frame.path.join(&name), href, whole });
         }
         Ok(full)
+    }
+
+    async fn member(&mut self, frame: &Frame, member: &Member<'_>) {
+        let extras = if self.needs_extras(member.node) {
+            let quota = self.quota.filter(|_| same_quota(&frame.listing.own.access, &member.access));
+            let extras = self.extras(&frame.path.join(member.name), member.node, quota).await;
+            let moment = self.moment.filter(|_| member.access.mount.is_none());
+            let sync_token = moment.and_then(|moment| SyncToken::of(moment, member.node));
+            Extras { sync_token, ..extras }
+        } else {
+            Extras::default()
+        };
+        let name = member.name.as_str();
+        let shown =
+            Shown { base: &frame.href, name: Some(name), display_name: name, node: member.node, etag: member.etag, access: member.access };
+        self.renderer.response(&shown, &extras);
     }
 
     fn needs_extras(&self, node: &Node) -> bool {

@@ -1,11 +1,9 @@
 //! REPORT (RFC 3253 3.6): `sync-collection` of RFC 6578, of the collections of homes and of what links open.
 
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::domain::Error;
-use crate::limits::{SYNC_RESULTS_MAX, XML_BODY_BYTES_MAX};
+use crate::limits::XML_BODY_BYTES_MAX;
 use crate::protocol::dav::problem::{Condition, Problem, Result};
 use crate::protocol::dav::properties::Asked;
 use crate::protocol::dav::propfind::{Walk, pieces};
@@ -38,13 +36,13 @@ async fn sync_collection(call: &Call, body: &Element) -> Result<Response<Body>> 
         NotTold::Unsupported => not_offered(),
         NotTold::Refused(error) => error.into(),
     })?;
-    let mut walk = Walk::of_changes(call, asked, changed, level).await?;
+    let mut walk = Walk::of_changes(call, asked, changed, level, limit).await?;
     let first = walk.piece().await?;
-    let body = match limit {
-        Some(limit) => full(within(limit, first, walk).await?),
-        None if walk.unfinished() => streamed(pieces(first, walk)),
-        None => full(first),
-    };
+    if walk.is_stuck() {
+        let problem = Problem::forbidden("There are changes, and none may be told; ask without a limit, or with a higher one");
+        return Err(problem.condition(Condition::NumberOfMatchesWithinLimits).status(StatusCode::INSUFFICIENT_STORAGE));
+    }
+    let body = if walk.unfinished() { streamed(pieces(first, walk)) } else { full(first) };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::MULTI_STATUS;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(writer::CONTENT_TYPE));
@@ -70,22 +68,4 @@ fn limit(body: &Element) -> Result<Option<usize>> {
     let Some(limit) = body.dav_child("limit") else { return Ok(None) };
     let number = limit.dav_child("nresults").and_then(|number| number.text().trim().parse().ok());
     number.map(Some).ok_or_else(|| Problem::bad_request("The limit is not a number of results"))
-}
-
-/// The whole answer, if it has no more results than the client wants. A part of it could not be told with a token from which the rest is found:
-/// a walk goes by names, not by versions (RFC 6578 3.7 allows to refuse).
-async fn within(limit: usize, first: Bytes, mut walk: Walk) -> Result<Bytes> {
-    let too_many = || {
-        let problem = Problem::forbidden("There are more changes than the limit; ask without one");
-        problem.condition(Condition::NumberOfMatchesWithinLimits).status(StatusCode::INSUFFICIENT_STORAGE)
-    };
-    let mut answer = Vec::from(first);
-    while walk.unfinished() {
-        if walk.nodes > limit.min(SYNC_RESULTS_MAX) {
-            return Err(too_many());
-        }
-        let piece = walk.piece().await.map_err(|error: Error| Problem::from(error))?;
-        answer.extend_from_slice(&piece);
-    }
-    if walk.nodes > limit { Err(too_many()) } else { Ok(Bytes::from(answer)) }
 }

@@ -34,6 +34,15 @@ pub fn end_response(writer: &mut Writer) {
     writer.markup("</d:response>");
 }
 
+/// Writes the response that says that there is more than the client wanted (RFC 6578 3.6); `href` is that of the request.
+pub fn too_many(writer: &mut Writer, href: &str) {
+    begin_response(writer);
+    writer.text(href);
+    end_href(writer);
+    writer.markup("<d:status>HTTP/1.1 507 Insufficient Storage</d:status><d:error><d:number-of-matches-within-limits/></d:error>");
+    end_response(writer);
+}
+
 /// Begins the properties of one status.
 pub fn begin_propstat(writer: &mut Writer) {
     writer.markup("<d:propstat><d:prop>");
