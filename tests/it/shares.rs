@@ -2,7 +2,7 @@
 
 use causeway::domain::Clock;
 use causeway::service::Reason;
-use causeway::service::admin::{Command, GroupCommand, ShareCommand, ShareTerms};
+use causeway::service::admin::{AccountCommand, Command, GroupCommand, ShareCommand, ShareTerms};
 
 use crate::server_cli::Cli;
 use crate::support::federation::{etag, names, property, transfer};
@@ -571,4 +571,45 @@ async fn reports_of_changes_tell_of_shares() {
     let told = gone.split("<d:response>").find(|part| part.contains("/Photos<") || part.contains("/Photos/<")).unwrap();
     assert!(told.contains("404"), "{gone}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_disabled_account_shared_stays_open_to_its_receivers() {
+    let server = users(&["anna", "bob", "carl", "dora"]).await;
+    group_of(&server, "team", &["carl"]).await;
+    share(&server, "anna", "/Photos", "bob", "31").await;
+    share(&server, "anna", "/Photos", "group:team", "read").await;
+    share(&server, "bob", "/Photos/sub", "dora", "read").await;
+    let enable = |name: &str, enabled| Command::Account { name: name.to_owned(), what: AccountCommand::Enable(enabled) };
+    for disabled in ["anna", "bob"] {
+        server.execute(enable(disabled, false)).await;
+        server.ask_as(disabled, "PROPFIND", "/").expect(401).await;
+    }
+    let server = server.restart().await;
+    assert_eq!(server.get("carl", "/Photos/a.txt").await, "from anna");
+    assert_eq!(server.get("dora", "/sub/deep.txt").await, "deep down");
+    server.execute(enable("bob", true)).await;
+    server.put("bob", "/Photos/b.txt", "from bob").await;
+    server.execute(enable("anna", true)).await;
+    assert_eq!(server.get("anna", "/Photos/b.txt").await, "from bob");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_mount_of_a_disabled_accounts_link_is_away_and_comes_back() {
+    let Pair { anna, bob } = Pair::start().await;
+    anna.mkcol("anna", "/Photos").await;
+    anna.put("anna", "/Photos/a.txt", "from anna").await;
+    let link = anna.link("anna", "/Photos", "read").await;
+    let mount = bob.mount("bob", &link.url).await;
+    let enable = |enabled| Command::Account { name: "anna".to_owned(), what: AccountCommand::Enable(enabled) };
+    anna.execute(enable(false)).await;
+    bob.refuse(Command::MountRetry { id: mount.id.to_string() }, Reason::RemoteUnreachable).await;
+    let listed = bob.ask_as("bob", "PROPFIND", "/").header("depth", "1").expect(207).await.text();
+    assert!(listed.contains("/Photos/<"), "gone would be deleted by sync clients: {listed}");
+    bob.ask_as("bob", "PROPFIND", "/Photos/").header("depth", "1").expect(503).await;
+    anna.execute(enable(true)).await;
+    bob.execute(Command::MountRetry { id: mount.id.to_string() }).await;
+    assert_eq!(bob.get("bob", "/Photos/a.txt").await, "from anna");
+    Pair { anna, bob }.stop().await;
 }
