@@ -72,9 +72,10 @@ impl Out {
                 let cells = |row: &crate::service::admin::LinkRow| {
                     let path = row.path.clone().unwrap_or_else(|| "(gone)".to_owned());
                     let expires = row.expires.clone().unwrap_or_else(|| "-".to_owned());
-                    vec![row.id.to_string(), path, row.permissions.clone(), yes(row.password), expires, row.url.clone(), row.label.clone()]
+                    let (url, label, maker) = (row.url.clone(), row.label.clone(), row.made_by.clone());
+                    vec![row.id.to_string(), path, row.permissions.clone(), yes(row.password), expires, url, maker, label]
                 };
-                self.table(&["ID", "PATH", "PERMISSIONS", "PASSWORD", "EXPIRES", "URL", "LABEL"], rows.iter().map(cells));
+                self.table(&["ID", "PATH", "PERMISSIONS", "PASSWORD", "EXPIRES", "URL", "MADE BY", "LABEL"], rows.iter().map(cells));
             }
             Outcome::Mounts(rows) => {
                 let cells = |row: &crate::service::admin::MountRow| {

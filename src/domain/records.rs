@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Etag, Kind, MountId, NodeId, Permissions, Secret, ShareToken, SpaceId, Timestamp, UserName};
+use crate::domain::{Etag, Kind, MountId, NodeId, Permissions, Secret, ShareId, ShareToken, SpaceId, Timestamp, UserName};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,16 +70,44 @@ pub struct Link {
     pub kind: Kind,
     /// The node's name when the link was made, for pages and mounters.
     pub name: String,
-    /// 1 read, 15 upload and editing, 4 file drop.
+    /// 1 read, 15 upload and editing, 4 file drop. Of a receiver's link at most: what it grants now, its share tells.
     pub permissions: Permissions,
     /// argon2id, in PHC form.
     pub password_hash: Option<Secret>,
     /// The first second at which the link no longer works.
     pub expires: Option<Timestamp>,
-    /// The owner's note on it.
+    /// The note on it of who made it.
     pub label: String,
     /// When it was made.
     pub created: Timestamp,
+    /// By what its maker has the node, where that is not the owner. Kept in [`SharedLink`].
+    #[serde(skip)]
+    pub origin: Option<LinkOrigin>,
+}
+
+impl Link {
+    /// Who made it.
+    pub fn shared_by(&self) -> &UserName {
+        self.origin.as_ref().map_or(&self.owner, |origin| &origin.shared_by)
+    }
+}
+
+/// By what a receiver of a share has the node of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkOrigin {
+    /// The share that the link was made from: it grants no more, and ends with it.
+    pub parent: ShareId,
+    /// Who made the link.
+    pub shared_by: UserName,
+}
+
+/// A receiver's link as it is kept: apart from those of owners, so that a program that knows nothing of origins does not serve it as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedLink {
+    /// The link.
+    pub link: Link,
+    /// By what its maker has the node.
+    pub origin: LinkOrigin,
 }
 
 /// What a remote server is, as far as it changes how we speak with it. Quirks stand in `remote`'s vendor table.

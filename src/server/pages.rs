@@ -63,7 +63,7 @@ impl Asked<'_> {
         let now = self.app.services.clock().now();
         let mut cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         if link.password_hash.is_none() || cookies.any(|cookies| self.app.passes.admits(&link, cookies, now)) {
-            return sharing.admit(link);
+            return sharing.admit(link).await;
         }
         Err(Closed::NeedsPassword)
     }

@@ -121,7 +121,7 @@ impl Services {
         // Before anything is hung, and before the rows of what was purged are collected: they tell what was purged.
         forest.detach_lost().await;
         shares.finish().await.map_err(other)?;
-        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate).map_err(other)?;
+        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate, Arc::clone(&shares)).map_err(other)?;
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let login_flows = LoginFlows::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;

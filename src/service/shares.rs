@@ -13,10 +13,11 @@ use super::accounts::Accounts;
 use super::groups::Groups;
 use super::refusal::Result;
 use crate::domain::{
-    Clock, Error, Group, GroupName, MountId, Permissions, ReceivedShare, ReceivedState, Share, ShareId, ShareWith, Timestamp, TreePath,
-    User, UserName, shareable,
+    Clock, Error, Group, GroupName, LinkOrigin, MountId, NodeId, Permissions, ReceivedShare, ReceivedState, Share, ShareId, ShareWith,
+    SpaceId, Timestamp, TreePath, User, UserName, shareable,
 };
 use crate::limits::{SHARE_HOPS_MAX, SHARE_NOTE_BYTES_MAX, USER_RECEIVED_MAX, USER_SHARES_MAX};
+use crate::space::MountRow;
 use crate::store::Store;
 use crate::tree::{Changing, Entry, Forest};
 use crate::wire::Via;
@@ -117,14 +118,22 @@ impl UserShares {
     /// # Errors
     /// Where the owner's home cannot be read.
     pub async fn path_for(&self, user: &User, share: &Share) -> Result<Option<TreePath>> {
-        let Some(home) = self.forest.spaces().get(share.space) else { return Ok(None) };
-        let Some(path) = home.path_of(share.node).await? else { return Ok(None) };
-        if share.owner == user.name {
+        self.path_of_node(user, share.space, share.node).await
+    }
+
+    /// Where a node of a home stands in a user's tree; none where the user does not see it.
+    ///
+    /// # Errors
+    /// Where the home cannot be read.
+    pub async fn path_of_node(&self, user: &User, space: SpaceId, node: NodeId) -> Result<Option<TreePath>> {
+        let Some(home) = self.forest.spaces().get(space) else { return Ok(None) };
+        let Some(path) = home.path_of(node).await? else { return Ok(None) };
+        if space == user.space {
             return Ok(Some(path));
         }
         let Some(own) = self.forest.spaces().get(user.space) else { return Ok(None) };
         for (received, end) in self.received(user) {
-            if received.space != share.space || end.state != ReceivedState::Accepted {
+            if received.space != space || end.state != ReceivedState::Accepted {
                 continue;
             }
             let root = home.path_of(received.node).await?;
@@ -144,6 +153,21 @@ impl UserShares {
             Some(home) => Ok(self.forest.rights(&home, share).await?),
             None => Ok(Permissions::NONE),
         }
+    }
+
+    /// What a receiver may give on by a link now: nothing once the receiver took it out of their tree, or put it into the trash.
+    ///
+    /// # Errors
+    /// Where a home cannot be read.
+    pub(super) async fn passed_on(&self, space: SpaceId, node: NodeId, origin: &LinkOrigin) -> Result<Permissions> {
+        let LinkOrigin { parent, shared_by } = origin;
+        let end = self.forest.shares().received(*parent, shared_by).filter(|end| end.state == ReceivedState::Accepted);
+        let (Some(end), Some(home)) = (end, self.forest.spaces().get(space)) else { return Ok(Permissions::NONE) };
+        let Some(own) = self.forest.spaces().get(end.space) else { return Ok(Permissions::NONE) };
+        if own.mount_path(end.mount).is_none() && own.mount_row(end.mount).await? != MountRow::Hangs {
+            return Ok(Permissions::NONE);
+        }
+        Ok(self.forest.passed_on(&home, node, (*parent, shared_by)).await?)
     }
 
     /// Shares a node.
@@ -200,7 +224,7 @@ impl UserShares {
     }
 
     /// The share by which somebody has a node that is to be shared on: of several, the one that grants most.
-    async fn parent(&self, sharer: &User, mount: MountId, entry: &Entry) -> Result<Arc<Share>> {
+    pub(super) async fn parent(&self, sharer: &User, mount: MountId, entry: &Entry) -> Result<Arc<Share>> {
         let mut best: Option<(Permissions, Arc<Share>)> = None;
         for share in self.forest.shares().mounted(mount) {
             let rights = self.rights(&share).await?;

@@ -1,7 +1,8 @@
 //! Public links: made by owners, opened by whoever knows the token.
 //!
-//! A link binds to a node, not to a path: it follows the node when that is moved and dies with it. **Invariant**: unknown, expired and
-//! wrongly guessed look alike, and every way in asks [`Sharing::open_link`].
+//! A link binds to a node, not to a path: it follows the node when that is moved and dies with it. Who received a node with the right to share may
+//! make a link of it, too: that grants what its maker still may at each visit, ends with what its maker received, and stands in the owner's list.
+//! **Invariant**: unknown, expired and wrongly guessed look alike, and every way in asks [`Sharing::open_link`].
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -13,8 +14,11 @@ use sha2::{Digest as _, Sha256};
 use super::accounts::{Gate, usable_password};
 use super::passwords::Verdict;
 use super::refusal::Result;
+use super::shares::UserShares;
 use super::{Reason, Refusal, random};
-use crate::domain::{Clock, Link, LinkId, Permissions, Secret, ShareToken, SpaceId, Timestamp, TreePath, User};
+use crate::domain::{
+    Clock, Link, LinkId, LinkOrigin, NodeId, Permissions, ReceivedShare, Secret, ShareToken, SharedLink, SpaceId, Timestamp, TreePath, User,
+};
 use crate::space::Spaces;
 use crate::store::{Batch, Record as _, Store};
 use crate::tree::Forest;
@@ -27,7 +31,8 @@ pub struct Sharing {
     forest: Forest,
     clock: Clock,
     gate: Gate,
-    links: RwLock<Links>,
+    shares: Arc<UserShares>,
+    links: Arc<RwLock<Links>>,
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -36,6 +41,8 @@ struct Links {
     by_id: HashMap<LinkId, Arc<Link>>,
     /// By SHA-256 of the token: comparing hashes tells nothing about the token (attack F5).
     by_token: HashMap<[u8; 32], LinkId>,
+    /// Whose makers no longer have what they made them from: they open nothing any more, and their records are to be removed.
+    ended: HashSet<LinkId>,
 }
 
 /// Somebody at the door of a link.
@@ -52,9 +59,9 @@ pub struct Visit<'a> {
 /// Why a link does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// There is no such link, or it has expired.
+    /// There is no such link, or it has expired, or who made it may not share that any more.
     Unknown,
-    /// It is there, and its owner is disabled: it may come back.
+    /// It is there, and its owner or maker is disabled: it may come back.
     Disabled,
     /// It wants a password.
     NeedsPassword,
@@ -62,7 +69,7 @@ pub enum Closed {
     WrongPassword,
     /// Too many failures: wait that long.
     Throttled(Duration),
-    /// Too many verifications at once: try again.
+    /// Too many verifications at once, or a home that cannot be read now: try again.
     Busy,
 }
 
@@ -99,13 +106,24 @@ impl Sharing {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn open(store: Store, forest: Forest, clock: Clock, gate: Gate) -> Result<Sharing> {
+    pub fn open(store: Store, forest: Forest, clock: Clock, gate: Gate, shares: Arc<UserShares>) -> Result<Sharing> {
         let mut links = Links::default();
         for link in store.list::<Link>()? {
             links.insert(Arc::new(link));
         }
+        for SharedLink { link, origin } in store.list::<SharedLink>()? {
+            let there = forest.shares().received(origin.parent, &origin.shared_by).is_some();
+            let id = link.id;
+            links.insert(Arc::new(Link { origin: Some(origin), ..link }));
+            if !there {
+                links.end(id);
+            }
+        }
+        let links = Arc::new(RwLock::new(links));
+        let ending = Arc::clone(&links);
+        forest.shares().set_mourner(move |ends| ending.write().unwrap_or_else(PoisonError::into_inner).end_with(ends));
         let spaces = forest.spaces().clone();
-        let sharing = Sharing { store, spaces, forest, clock, gate, links: RwLock::new(links), changing: Default::default() };
+        let sharing = Sharing { store, spaces, forest, clock, gate, shares, links, changing: Default::default() };
         let used: HashSet<SpaceId> = sharing.all().iter().map(|link| link.space).collect();
         used.into_iter().for_each(|space| sharing.tell_forest(space));
         Ok(sharing)
@@ -117,7 +135,7 @@ impl Sharing {
     /// [`Closed`]; a token that is not known counts as a guess.
     pub async fn open_link(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
         let link = self.knock(visit).await?;
-        let Some(stored) = &link.password_hash else { return self.admit(link) };
+        let Some(stored) = &link.password_hash else { return self.admit(link).await };
         let Some(password) = visit.password.filter(|password| !password.is_empty()) else { return Err(Closed::NeedsPassword) };
         let subject = format!("link:{}", link.id.0);
         if let Some(wait) = self.gate.throttle.subject_waits(&subject)
@@ -126,7 +144,7 @@ impl Sharing {
             return Err(Closed::Throttled(wait));
         }
         match self.gate.passwords.verify(&subject, Some(stored), password).await {
-            Verdict::Right => self.admit(link),
+            Verdict::Right => self.admit(link).await,
             Verdict::StillWrong => Err(Closed::WrongPassword),
             Verdict::Wrong => {
                 self.gate.throttle.failed(visit.address, &subject);
@@ -137,13 +155,30 @@ impl Sharing {
         }
     }
 
-    /// What somebody gets who may come in. Of a disabled owner nothing now, which is not to say that it is gone: servers that mounted the
-    /// link would let go of it.
+    /// What somebody gets who may come in: the link with what it grants now. Of a disabled owner or maker nothing now, which is not to say that it
+    /// is gone: servers that mounted the link would let go of it.
     ///
     /// # Errors
-    /// [`Closed::Disabled`].
-    pub fn admit(&self, link: Arc<Link>) -> Result<Arc<Link>, Closed> {
-        if self.gate.disabled.holds(&link.owner) { Err(Closed::Disabled) } else { Ok(link) }
+    /// [`Closed::Disabled`], [`Closed::Unknown`], [`Closed::Busy`].
+    pub async fn admit(&self, link: Arc<Link>) -> Result<Arc<Link>, Closed> {
+        if self.gate.disabled.holds(&link.owner) || self.gate.disabled.holds(link.shared_by()) {
+            return Err(Closed::Disabled);
+        }
+        match self.as_granted(&link).await {
+            Ok(granted) => granted.ok_or(Closed::Unknown),
+            Err(error) => {
+                tracing::warn!(%error, share.id = link.id.0, "it cannot be found out what a link grants");
+                Err(Closed::Busy)
+            }
+        }
+    }
+
+    /// A link with what it grants now; none where its maker may not share that any more.
+    async fn as_granted(&self, link: &Arc<Link>) -> Result<Option<Arc<Link>>> {
+        let Some(origin) = &link.origin else { return Ok(Some(Arc::clone(link))) };
+        let permissions = link.permissions & self.shares.passed_on(link.space, link.node, origin).await?;
+        let granted = permissions != Permissions::NONE;
+        Ok(granted.then(|| Arc::new(Link { permissions, ..Link::clone(link) })))
     }
 
     /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor, and then ask
@@ -155,10 +190,13 @@ impl Sharing {
         if let Some(wait) = self.gate.throttle.address_waits(visit.address) {
             return Err(Closed::Throttled(wait));
         }
-        match self.find(visit.token).filter(|link| !is_expired(link, self.clock.now())) {
-            Some(link) => Ok(link),
-            None => Err(self.unknown(visit).await),
+        if let Some(link) = self.find(visit.token).filter(|link| !is_expired(link, self.clock.now()))
+            // Where a home cannot be read now, that is told to who may come in.
+            && !matches!(self.as_granted(&link).await, Ok(None))
+        {
+            return Ok(link);
         }
+        Err(self.unknown(visit).await)
     }
 
     /// An unknown token takes the work of a wrong password where one was sent, and counts against the address once per token.
@@ -193,57 +231,78 @@ impl Sharing {
         all
     }
 
-    /// The links of an owner, oldest first: all of them, by construction (attack L2).
-    pub fn list(&self, owner: &User) -> Vec<Arc<Link>> {
-        self.all().into_iter().filter(|link| link.space == owner.space).collect()
+    /// The links to a user's nodes, whoever made them, and those that the user made, oldest first: all of them, by construction (attack L2).
+    pub fn list(&self, user: &User) -> Vec<Arc<Link>> {
+        self.all().into_iter().filter(|link| self.may_manage(user, link)).collect()
     }
 
-    /// Where a link's node stands now, in the owner's tree; none where it is gone.
+    /// Whether a user may see, change and end a link: the owner of its node, and who made it.
+    pub fn may_manage(&self, user: &User, link: &Link) -> bool {
+        link.space == user.space || *link.shared_by() == user.name
+    }
+
+    /// Where a link's node stands now, in a user's tree; none where it is gone, or the user does not see it any more.
     ///
     /// # Errors
     /// Where the home cannot be read.
-    pub async fn path_of(&self, link: &Link) -> Result<Option<TreePath>> {
-        let Some(space) = self.spaces.get(link.space) else { return Ok(None) };
-        Ok(space.path_of(link.node).await?)
+    pub async fn path_for(&self, user: &User, link: &Link) -> Result<Option<TreePath>> {
+        self.shares.path_of_node(user, link.space, link.node).await
     }
 
     /// Makes a link.
     ///
     /// # Errors
-    /// Where the path leads nowhere or into a mount, or the rights do not fit the node.
-    pub async fn create(&self, owner: &User, new: NewLink) -> Result<Arc<Link>> {
-        let found = self.forest.user_view(owner, Via::default())?.stat(&new.path).await;
+    /// Where the path leads nowhere or into a mount, the rights do not fit the node, or its maker may not share it, or not that.
+    pub async fn create(&self, maker: &User, new: NewLink) -> Result<Arc<Link>> {
+        let found = self.forest.user_view(maker, Via::default())?.stat(&new.path).await;
         if let Err(crate::domain::Error::NotFound) = found {
-            return Err(Refusal::not_found(format!("`{}` has nothing at {}", owner.name, new.path)));
+            return Err(Refusal::not_found(format!("`{}` has nothing at {}", maker.name, new.path)));
         }
         let entry = found?;
-        if entry.access.mount.is_some() {
-            return Err(Refusal::refused(format!("{} lies in a mount; links are made where the files are", new.path)));
-        }
-        if !entry.node.is_collection() && new.permissions == Permissions::CREATE {
-            return Err(Refusal::refused("a file cannot take uploads; only a folder can be a file drop"));
-        }
+        usable_kind(new.permissions, entry.node.is_collection())?;
+        let permissions = fitting(new.permissions, entry.node.is_collection());
         let password_hash = self.hashed(new.password).await?;
         let _changing = self.changing.lock().await;
+        // A share that it is made from does not end meanwhile.
+        let _sharing = self.forest.shares().change().await;
+        let (owner, space, origin) = match entry.access.mount {
+            None => (maker.name.clone(), maker.space, None),
+            Some(mount) if !self.forest.shares().is_mounted(mount) => {
+                return Err(Refusal::refused(format!("{} lies in a mount; links are made where the files are", new.path)));
+            }
+            Some(mount) => {
+                let parent = self.shares.parent(maker, mount, &entry).await?;
+                let origin = LinkOrigin { parent: parent.id, shared_by: maker.name.clone() };
+                self.within_rights(permissions, (parent.space, entry.node.id), &origin).await?;
+                (parent.owner.clone(), parent.space, Some(origin))
+            }
+        };
         let token = ShareToken::from_random(random::<64>()?).ok_or_else(|| Refusal::failed("no randomness for a token"))?;
         let link = Link {
             id: LinkId(self.store.next_id()?),
             token,
-            owner: owner.name.clone(),
-            space: owner.space,
+            owner,
+            space,
             node: entry.node.id,
             kind: entry.node.kind,
-            name: new.path.name().map_or_else(|| owner.display_name.clone(), String::from),
-            permissions: fitting(new.permissions, entry.node.is_collection()),
+            name: new.path.name().map_or_else(|| maker.display_name.clone(), String::from),
+            permissions,
             password_hash,
             expires: new.expires,
             label: new.label,
             created: self.clock.now(),
+            origin,
         };
         // The token is handed out only once it is durable.
-        self.store.commit(Batch::new().put(&link)).await?;
-        tracing::info!(share.id = link.id.0, user.id = %owner.name, "a link was created");
+        self.store.commit(kept(&link)).await?;
+        tracing::info!(share.id = link.id.0, user.id = %maker.name, "a link was created");
         Ok(self.publish(link))
+    }
+
+    /// Nobody gives on by a link what they may not do themselves.
+    async fn within_rights(&self, wanted: Permissions, (space, node): (SpaceId, NodeId), origin: &LinkOrigin) -> Result<()> {
+        let may = self.shares.passed_on(space, node, origin).await?;
+        if may.contains(wanted) { Ok(()) } else { Err(Refusal::refused("nobody can share more than they may do themselves")) }
     }
 
     /// Changes a link.
@@ -260,15 +319,16 @@ impl Sharing {
         let mut changed = Link::clone(&link);
         if let Some(permissions) = change.permissions {
             let collection = link.kind == crate::domain::Kind::Collection;
-            if !collection && permissions == Permissions::CREATE {
-                return Err(Refusal::refused("a file cannot take uploads; only a folder can be a file drop"));
-            }
+            usable_kind(permissions, collection)?;
             changed.permissions = fitting(permissions, collection);
+            if let Some(origin) = &link.origin {
+                self.within_rights(changed.permissions, (link.space, link.node), origin).await?;
+            }
         }
         changed.password_hash = password.unwrap_or(changed.password_hash);
         changed.expires = change.expires.unwrap_or(changed.expires);
         changed.label = change.label.unwrap_or(changed.label);
-        self.store.commit(Batch::new().put(&changed)).await?;
+        self.store.commit(kept(&changed)).await?;
         tracing::info!(share.id = id.0, "a link was changed");
         Ok(self.publish(changed))
     }
@@ -280,14 +340,16 @@ impl Sharing {
     pub async fn remove(&self, id: LinkId) -> Result<()> {
         let _changing = self.changing.lock().await;
         let Some(link) = self.get(id) else { return Err(Refusal::not_found(format!("there is no link {}", id.0))) };
-        self.store.commit(Batch::new().delete::<Link>(&link.key())).await?;
+        let gone = Batch::new();
+        let gone = if link.origin.is_some() { gone.delete::<SharedLink>(&link.key()) } else { gone.delete::<Link>(&link.key()) };
+        self.store.commit(gone).await?;
         self.links.write().unwrap_or_else(PoisonError::into_inner).remove(&link);
         self.tell_forest(link.space);
         tracing::info!(share.id = id.0, "a link was removed");
         Ok(())
     }
 
-    /// Removes the links whose nodes are gone. They open nothing already: this keeps the list true.
+    /// Removes the links whose nodes, or what they were made from, are gone. They open nothing already: this keeps the list true.
     ///
     /// # Errors
     /// Where a home cannot be read.
@@ -304,8 +366,20 @@ impl Sharing {
         self.sweep_links(self.all().into_iter().filter(|link| link.space == space).collect()).await
     }
 
+    /// [`Sharing::sweep`] for what concerns one user, before it is listed.
+    ///
+    /// # Errors
+    /// Where a home cannot be read.
+    pub async fn sweep_for(&self, user: &User) -> Result<()> {
+        self.sweep_links(self.list(user)).await
+    }
+
     async fn sweep_links(&self, links: Vec<Arc<Link>>) -> Result<()> {
         for link in links {
+            if self.links.read().unwrap_or_else(PoisonError::into_inner).ended.contains(&link.id) {
+                self.remove(link.id).await?;
+                continue;
+            }
             let Some(space) = self.spaces.get(link.space) else { continue };
             if space.node(link.node).await?.is_none() {
                 self.remove(link.id).await?;
@@ -335,13 +409,39 @@ impl Sharing {
 
 impl Links {
     fn insert(&mut self, link: Arc<Link>) {
-        self.by_token.insert(digest(link.token.expose()), link.id);
+        if !self.ended.contains(&link.id) {
+            self.by_token.insert(digest(link.token.expose()), link.id);
+        }
         self.by_id.insert(link.id, link);
     }
 
     fn remove(&mut self, link: &Link) {
         self.by_token.remove(&digest(link.token.expose()));
         self.by_id.remove(&link.id);
+        self.ended.remove(&link.id);
+    }
+
+    /// Closes a link for ever.
+    fn end(&mut self, id: LinkId) {
+        if let Some(link) = self.by_id.get(&id) {
+            self.by_token.remove(&digest(link.token.expose()));
+            self.ended.insert(id);
+        }
+    }
+
+    /// Closes the links that were made from these: who gets the same again has made no link of it.
+    fn end_with(&mut self, ends: &[Arc<ReceivedShare>]) {
+        let over = |origin: &LinkOrigin| ends.iter().any(|end| end.share == origin.parent && end.user == origin.shared_by);
+        let links: Vec<LinkId> = self.by_id.values().filter(|link| link.origin.as_ref().is_some_and(over)).map(|link| link.id).collect();
+        links.into_iter().for_each(|id| self.end(id));
+    }
+}
+
+/// A link as it is kept.
+fn kept(link: &Link) -> Batch {
+    match &link.origin {
+        None => Batch::new().put(link),
+        Some(origin) => Batch::new().put(&SharedLink { link: link.clone(), origin: origin.clone() }),
     }
 }
 
@@ -352,6 +452,13 @@ fn is_expired(link: &Link, now: Timestamp) -> bool {
 
 fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
+}
+
+fn usable_kind(permissions: Permissions, collection: bool) -> Result<()> {
+    if !collection && permissions == Permissions::CREATE {
+        return Err(Refusal::refused("a file cannot take uploads; only a folder can be a file drop"));
+    }
+    Ok(())
 }
 
 /// Nothing is made or deleted below a link to a file: it is its own root.

@@ -23,8 +23,10 @@ pub struct Mountpoint {
 /// What became of the row of a mountpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountRow {
-    /// It hangs in the home, or in what was deleted and may be restored or found again.
-    Kept,
+    /// It hangs in the home.
+    Hangs,
+    /// It lies in what was deleted or vanished, and may be restored or found again.
+    Waits,
     /// It lies below a folder that was removed for good.
     Buried,
     /// There is none.
@@ -155,7 +157,7 @@ impl Space {
     /// What became of the row of a mountpoint. Rows alone are asked, so that a disk that is away is no reason to let go of anything.
     pub async fn mount_row(&self, mount: MountId) -> Result<MountRow> {
         let row = self.blocking(move |space| space.mount_row_now(mount)).await?;
-        if row == MountRow::Kept {
+        if matches!(row, MountRow::Hangs | MountRow::Waits) {
             return Ok(row);
         }
         // A folder that moves between two reads looks like one that is gone: asked again while none moves.
@@ -175,14 +177,14 @@ impl Space {
                 let garbage = self.store.garbage(self.id, at)?;
                 let known_again = garbage.is_some_and(|garbage| garbage.keep_until > self.clock.now());
                 return Ok(match (known_again, at == NodeId(mount.0)) {
-                    (true, _) => MountRow::Kept,
+                    (true, _) => MountRow::Waits,
                     (false, true) => MountRow::Absent,
                     (false, false) => MountRow::Buried,
                 });
             };
             at = place.parent;
         }
-        Ok(MountRow::Kept)
+        Ok(if at == NodeId::ROOT { MountRow::Hangs } else { MountRow::Waits })
     }
 
     /// The row of a mountpoint that a path ends at.

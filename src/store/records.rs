@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::{
-    AppPassword, Group, Link, LinkId, Mount, MountId, Profile, ReceivedShare, RemoteTrust, Share, ShareId, SpaceId, Upload, UploadId, User,
-    UserName,
+    AppPassword, Group, Link, LinkId, Mount, MountId, Profile, ReceivedShare, RemoteTrust, Share, ShareId, SharedLink, SpaceId, Upload,
+    UploadId, User, UserName,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;
@@ -43,6 +43,8 @@ pub enum Table {
     ReceivedShares = 13,
     /// What etags of a mount's collections are hashed with, by the mount's id.
     MountSalts = 14,
+    /// [`SharedLink`] by id.
+    SharedLinks = 15,
 }
 
 /// Something that is kept as one record.
@@ -84,6 +86,13 @@ impl Record for Link {
     fn key(&self) -> Vec<u8> {
         let LinkId(id) = self.id;
         id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for SharedLink {
+    const TABLE: Table = Table::SharedLinks;
+    fn key(&self) -> Vec<u8> {
+        self.link.key()
     }
 }
 

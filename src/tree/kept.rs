@@ -35,7 +35,7 @@ impl Forest {
     pub async fn detach_lost(&self) {
         for handle in self.mounts().all() {
             let mount = handle.record();
-            if self.row_of(mount.space, mount.id).await == MountRow::Kept {
+            if !matches!(self.row_of(mount.space, mount.id).await, MountRow::Buried | MountRow::Absent) {
                 continue;
             }
             match self.mounts().remove(mount.id).await {
@@ -62,15 +62,15 @@ impl Forest {
         }
     }
 
-    /// What became of a mountpoint's row. Of a home that is not open, or whose rows cannot be read, everything is kept.
+    /// What became of a mountpoint's row. Of a home that is not open, or whose rows cannot be read, everything may come back.
     async fn row_of(&self, space: SpaceId, mount: MountId) -> MountRow {
-        let Some(home) = self.spaces().get(space) else { return MountRow::Kept };
+        let Some(home) = self.spaces().get(space) else { return MountRow::Waits };
         if home.mount_path(mount).is_some() {
-            return MountRow::Kept;
+            return MountRow::Hangs;
         }
         home.mount_row(mount).await.unwrap_or_else(|error| {
             tracing::warn!(%error, mount.id = mount.0, "it cannot be found out where a mount hangs");
-            MountRow::Kept
+            MountRow::Waits
         })
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::domain::{
     At, Error, MountId, Name, Node, NodeId, OfflineCause, Permissions, Principal, ReceivedShare, ReceivedState, Result, Share, ShareId,
-    SpaceId, TreePath, shareable,
+    SpaceId, TreePath, UserName, shareable,
 };
 use crate::limits::{SHARE_DEPTH_MAX, SHARE_HOPS_MAX, SHARE_VISITS_MAX};
 use crate::space::Space;
@@ -190,21 +190,34 @@ impl Forest {
     /// # Errors
     /// Where the owner's home cannot be read.
     pub async fn rights(&self, space: &Space, share: &Share) -> Result<Permissions> {
+        if share.is_expired(self.shares().clock().now()) {
+            return Ok(Permissions::NONE);
+        }
+        let granted = share.permissions & shareable(share.kind);
+        match share.parent {
+            Some(parent) => Ok(granted & self.passed_on(space, share.node, (parent, &share.shared_by)).await?),
+            None => Ok(granted),
+        }
+    }
+
+    /// What somebody may give on of a node that they have by a share: nothing where any share on the way has expired or ended, does not let them
+    /// share, or no longer holds the node.
+    ///
+    /// # Errors
+    /// Where the owner's home cannot be read.
+    pub async fn passed_on(&self, space: &Space, node: NodeId, (parent, by): (ShareId, &UserName)) -> Result<Permissions> {
         let now = self.shares().clock().now();
-        let mut granted = share.permissions & shareable(share.kind);
-        let mut at = Arc::new(share.clone());
+        let (mut node, mut parent, mut by) = (node, parent, by.clone());
+        let mut granted = Permissions::ALL;
         for _ in 0..SHARE_HOPS_MAX {
-            if at.is_expired(now) {
+            let Some(share) = self.shares().get(parent).filter(|share| !share.is_expired(now)) else { return Ok(Permissions::NONE) };
+            let may = share.permissions.contains(Permissions::SHARE) && self.shares().received(share.id, &by).is_some();
+            if !may || !space.is_within(node, share.node).await? {
                 return Ok(Permissions::NONE);
             }
-            let Some(parent) = at.parent else { return Ok(granted) };
-            let Some(parent) = self.shares().get(parent) else { return Ok(Permissions::NONE) };
-            let may = parent.permissions.contains(Permissions::SHARE) && self.shares().received(parent.id, &at.shared_by).is_some();
-            if !may || !space.is_within(at.node, parent.node).await? {
-                return Ok(Permissions::NONE);
-            }
-            granted = granted & parent.permissions;
-            at = parent;
+            granted = granted & share.permissions & shareable(share.kind);
+            let Some(above) = share.parent else { return Ok(granted) };
+            (node, parent, by) = (share.node, above, share.shared_by.clone());
         }
         Ok(Permissions::NONE)
     }

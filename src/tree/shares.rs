@@ -14,6 +14,9 @@ use crate::store::{Batch, Record as _, Store};
 /// The name of an account that is shown to people.
 type Namer = Box<dyn Fn(&UserName) -> Option<String> + Send + Sync>;
 
+/// Who is told of what receivers had and no longer have.
+type Mourner = Box<dyn Fn(&[Arc<ReceivedShare>]) + Send + Sync>;
+
 /// Every share of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct Shares {
@@ -25,6 +28,7 @@ struct Inner {
     clock: Clock,
     index: RwLock<Index>,
     namer: OnceLock<Namer>,
+    mourner: OnceLock<Mourner>,
     /// One change at a time.
     changing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -68,13 +72,19 @@ impl Shares {
         for received in store.list::<ReceivedShare>()? {
             index.receive(received);
         }
-        let inner = Inner { store, clock, index: RwLock::new(index), namer: OnceLock::new(), changing: Arc::default() };
+        let inner =
+            Inner { store, clock, index: RwLock::new(index), namer: OnceLock::new(), mourner: OnceLock::new(), changing: Arc::default() };
         Ok(Shares { inner: Arc::new(inner) })
     }
 
     /// Tells how names are shown to people; once.
     pub fn set_namer(&self, namer: impl Fn(&UserName) -> Option<String> + Send + Sync + 'static) {
         let _known = self.inner.namer.set(Box::new(namer));
+    }
+
+    /// Tells who is to know of the ends of shares that are gone, before anybody can have them again; once.
+    pub fn set_mourner(&self, mourner: impl Fn(&[Arc<ReceivedShare>]) + Send + Sync + 'static) {
+        let _known = self.inner.mourner.set(Box::new(mourner));
     }
 
     /// How a user is shown to people.
@@ -210,6 +220,10 @@ impl Changing {
         let mut index = self.shares.write();
         ends.iter().for_each(|end| index.leave(end));
         gone.iter().for_each(|share| index.remove(share));
+        drop(index);
+        if let Some(mourner) = self.shares.inner.mourner.get() {
+            mourner(&ends);
+        }
         Ok(())
     }
 

@@ -43,6 +43,7 @@ mod server_links;
 mod server_mounts;
 mod shares;
 mod shares_attacks;
+mod shares_links;
 mod support;
 mod trash;
 mod uploads;

@@ -199,6 +199,42 @@ async fn l2_lists_are_complete_for_owners_and_narrow_for_the_rest() {
 }
 
 #[tokio::test]
+async fn a_receivers_link_is_seen_by_its_maker_and_by_the_owner_alone() {
+    let server = users(&["anna", "bob", "carol"]).await;
+    share(&server, "anna", "/Photos", "bob", "19").await;
+    share(&server, "anna", "/Photos", "carol", "31").await;
+    server.ask_as("bob", "MOVE", "/Photos").header("destination", "/remote.php/webdav/Hers").expect(201).await;
+    let link = server.ocs_ok("bob", "POST", SHARES, "path=/Hers/a.txt&shareType=3&permissions=1&name=for+all").await;
+    let expected = [("uid_owner", "bob"), ("uid_file_owner", "anna"), ("path", "/Hers/a.txt"), ("label", "for all"), ("item_type", "file")];
+    for (name, value) in expected {
+        assert_eq!(link[name], value, "{name}");
+    }
+    let page = format!("/s/{}", link["token"].as_str().unwrap());
+    server.ask("GET", &page).expect(200).await;
+    let seen = |list: &Value| {
+        let row = |row: &Value| (row["share_type"] == 3).then(|| (row["path"].as_str().unwrap().to_owned(), row["uid_owner"].clone()));
+        list.as_array().unwrap().iter().filter_map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&server.ocs_ok("bob", "GET", SHARES, "").await), [("/Hers/a.txt".to_owned(), json!("bob"))]);
+    assert_eq!(seen(&server.ocs_ok("anna", "GET", SHARES, "").await), [("/Photos/a.txt".to_owned(), json!("bob"))]);
+    assert_eq!(seen(&server.ocs_ok("carol", "GET", SHARES, "").await), []);
+    let one = format!("{SHARES}/{}", link["id"].as_str().unwrap());
+    for method in ["GET", "PUT", "DELETE"] {
+        server.ocs_fails("carol", method, &one, "permissions=1", 404).await;
+    }
+    // More than bob may do: not when it is made, nor later.
+    server.ocs_fails("bob", "POST", SHARES, "path=/Hers&shareType=3&permissions=15", 403).await;
+    server.ocs_fails("bob", "POST", SHARES, "path=/Hers&shareType=3&permissions=4", 403).await;
+    let folder = server.ocs_ok("bob", "POST", SHARES, "path=/Hers&shareType=3&permissions=3").await;
+    server.ocs_fails("bob", "PUT", &format!("{SHARES}/{}", folder["id"].as_str().unwrap()), "permissions=15", 403).await;
+    server.ocs_fails("anna", "PUT", &format!("{SHARES}/{}", folder["id"].as_str().unwrap()), "publicUpload=true", 403).await;
+    server.ocs_ok("anna", "PUT", &one, "expireDate=2038-01-01").await;
+    server.ocs_ok("anna", "DELETE", &one, "").await;
+    server.ask("GET", &page).expect(404).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_shared_is_said_with_the_codes_that_clients_know() {
     let server = users(&["anna", "bob"]).await;
     share(&server, "anna", "/Photos", "bob", "read").await;
@@ -237,7 +273,7 @@ async fn what_cannot_be_shared_is_said_with_the_codes_that_clients_know() {
     // A receiver without the right, and a link in what was shared.
     server.ocs_fails("bob", "POST", SHARES, "path=/Photos&shareType=0&shareWith=anna", 403).await;
     let text = server.ocs_fails("bob", "POST", SHARES, "path=/Photos&shareType=3", 403).await;
-    assert!(text.contains("links are made where the files are"), "{text}");
+    assert!(text.contains("may not be shared on"), "{text}");
     let stranger = server.ask("GET", &format!("/ocs/v2.php{SHARES}?format=json")).header("ocs-apirequest", "true").expect(401).await;
     assert_eq!(parsed(&stranger)["ocs"]["meta"]["statuscode"], 997);
     server.stop().await;

@@ -97,10 +97,11 @@ async fn l2_the_owners_list_is_complete() {
     let expected = [("/Photos", "anna", "bob"), ("/Photos/sub", "bob", "carol"), ("/Photos/sub/deep.txt", "carol", "group:team")];
     assert_eq!(all, expected.map(|(path, by, with)| (path.to_owned(), by.to_owned(), with.to_owned())));
     assert_eq!(shared(&server, "bob").await.len(), 1, "who shares on sees what they made");
-    // A receiver's link would be a share that only its maker can see: it is refused in words.
-    let terms = causeway::service::admin::LinkTerms::default();
-    let text = server.refuse(Command::LinkCreate { user: "bob".to_owned(), path: "/Photos".to_owned(), terms }, Reason::Refused).await.text;
-    assert!(text.contains("links are made where the files are"), "{text}");
+    // A receiver's link is no share that only its maker can see.
+    let link = server.link("bob", "/Photos/sub", "read").await;
+    let listed = server.execute(Command::LinkList { user: "anna".to_owned() }).await;
+    let causeway::service::admin::Outcome::Links(links) = listed else { panic!("{listed:?}") };
+    assert_eq!((links[0].id, links[0].path.as_deref(), links[0].made_by.as_str()), (link.id, Some("/Photos/sub"), "bob"));
     // The owner ends any of them, and one for a group takes nothing from others.
     let deep = shared(&server, "anna").await[2].id;
     remove(&server, deep).await;

@@ -37,16 +37,16 @@ struct Common<'a> {
 }
 
 impl Call {
-    /// A public link.
-    pub(super) async fn link_row(&self, link: &Link) -> Result<Value, Problem> {
-        let path = self.services.sharing().path_of(link).await?;
+    /// A public link, as its maker or the owner of its node sees it.
+    pub(super) async fn link_row(&self, user: &User, link: &Link) -> Result<Value, Problem> {
+        let path = self.services.sharing().path_for(user, link).await?;
         let common = Common {
             id: link.id.0,
             share_type: LINK,
             permissions: link.permissions,
             created: link.created,
             expires: link.expires,
-            sharer: &link.owner,
+            sharer: link.shared_by(),
             owner: &link.owner,
             note: "",
             label: &link.label,

@@ -59,7 +59,7 @@ enum Found {
 }
 
 fn find(call: &Call, user: &User, id: u64) -> Result<Found, Problem> {
-    if let Some(link) = call.services.sharing().get(LinkId(id)).filter(|link| link.space == user.space) {
+    if let Some(link) = call.services.sharing().get(LinkId(id)).filter(|link| call.services.sharing().may_manage(user, link)) {
         return Ok(Found::Link(link));
     }
     let shares = call.services.forest().shares();
@@ -91,7 +91,7 @@ async fn one(call: &Call, user: &User, id: u64) -> Answer {
 
 async fn row(call: &Call, user: &User, found: &Found) -> Answer {
     match found {
-        Found::Link(link) => call.link_row(link).await,
+        Found::Link(link) => call.link_row(user, link).await,
         Found::Managed(share) => call.share_row(user, share, None).await,
         Found::Received((share, end)) => call.share_row(user, share, Some(end)).await,
     }
@@ -122,8 +122,8 @@ fn is_set(call: &Call, name: &str) -> bool {
 
 /// What the caller shares, or receives with `shared_with_me`. The owner of a node is told of all its shares, whoever made them (attack L2).
 async fn list(call: &Call, user: &User) -> Answer {
-    call.services.sharing().sweep_home(user.space).await?;
     call.services.shares().sweep_for(user).await?;
+    call.services.sharing().sweep_for(user).await?;
     let path = path_parameter(call)?;
     let entry = match &path {
         Some(path) => Some(at(call, user, path).await?),
@@ -156,7 +156,7 @@ async fn list(call: &Call, user: &User) -> Answer {
         rows.push(call.share_row(user, &share, None).await?);
     }
     for link in call.services.sharing().list(user).into_iter().filter(|link| asked(link.node)) {
-        rows.push(call.link_row(&link).await?);
+        rows.push(call.link_row(user, &link).await?);
     }
     Ok(Value::List(rows))
 }
@@ -206,7 +206,7 @@ async fn create_link(call: &Call, user: &User, (path, entry): (TreePath, &Entry)
         label: label(call).unwrap_or_default(),
     };
     let link = call.services.sharing().create(user, new).await?;
-    call.link_row(&link).await
+    call.link_row(user, &link).await
 }
 
 async fn update(call: &Call, user: &User, found: Found) -> Answer {
@@ -219,7 +219,7 @@ async fn update(call: &Call, user: &User, found: Found) -> Answer {
             let password = call.parameters.get("password").map(|text| (!text.is_empty()).then(|| Secret::new(text)));
             let permissions = link_permissions(call, link.kind != crate::domain::Kind::File)?;
             let change = LinkChange { permissions, password, expires: expiry(call)?, label: label(call) };
-            call.link_row(&*call.services.sharing().update(link.id, change).await?).await
+            call.link_row(user, &*call.services.sharing().update(link.id, change).await?).await
         }
         Found::Managed(share) => {
             let note = call.parameters.get("note").map(str::to_owned);

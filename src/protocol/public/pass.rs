@@ -88,6 +88,7 @@ mod tests {
             expires: None,
             label: String::new(),
             created: 0,
+            origin: None,
         }
     }
 

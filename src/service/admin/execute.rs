@@ -135,7 +135,7 @@ impl Services {
             label: terms.label.unwrap_or_default(),
         };
         let link = self.sharing().create(&owner, new).await?;
-        Ok(Outcome::Link(self.link_row(&link).await?))
+        Ok(Outcome::Link(self.link_row(&link, &owner).await?))
     }
 
     async fn list_links(&self, user: &str) -> Result<Outcome> {
@@ -143,7 +143,7 @@ impl Services {
         self.sharing().sweep().await?;
         let mut rows = Vec::new();
         for link in self.sharing().list(&owner) {
-            rows.push(self.link_row(&link).await?);
+            rows.push(self.link_row(&link, &owner).await?);
         }
         Ok(Outcome::Links(rows))
     }
@@ -157,16 +157,18 @@ impl Services {
             label: terms.label,
         };
         let link = self.sharing().update(link, change).await?;
-        Ok(Outcome::Link(self.link_row(&link).await?))
+        let maker = self.accounts().require(link.shared_by().as_str())?;
+        Ok(Outcome::Link(self.link_row(&link, &maker).await?))
     }
 
-    /// What is shown of a link.
-    async fn link_row(&self, link: &Link) -> Result<LinkRow> {
+    /// What is shown of a link to a user whom it concerns.
+    async fn link_row(&self, link: &Link, user: &User) -> Result<LinkRow> {
         Ok(LinkRow {
             id: link.id.0,
             url: format!("{}/s/{}", self.options().public_url, link.token.expose()),
-            user: link.owner.to_string(),
-            path: self.sharing().path_of(link).await?.map(|path| path.to_string()),
+            user: user.name.to_string(),
+            made_by: link.shared_by().to_string(),
+            path: self.sharing().path_for(user, link).await?.map(|path| path.to_string()),
             permissions: permissions_word(link.permissions).to_owned(),
             password: link.password_hash.is_some(),
             expires: link.expires.and_then(last_day),
@@ -185,7 +187,7 @@ impl Services {
         let owner = self.accounts().require(user)?;
         let mut found = Vec::new();
         for link in self.sharing().list(&owner) {
-            if self.sharing().path_of(&link).await?.as_ref() == Some(&path) {
+            if self.sharing().path_for(&owner, &link).await?.as_ref() == Some(&path) {
                 found.push(link.id);
             }
         }

@@ -41,8 +41,10 @@ pub struct LinkRow {
     pub id: u64,
     /// What to give away.
     pub url: String,
-    /// Whose.
+    /// In whose tree the path is: the owner of the node, or who received it and made the link.
     pub user: String,
+    /// Who made it.
+    pub made_by: String,
     /// Where the node stands now; none where it is gone.
     pub path: Option<String>,
     /// `read`, `edit`, `drop`, or `upload` where new files may be added but none changed.

@@ -64,6 +64,7 @@ impl Dav {
             expires: None,
             label: String::new(),
             created: 0,
+            origin: None,
         };
         Dav { forest: self.forest.clone(), user: self.user.clone(), link: Some(link), folder: Arc::clone(&self.folder) }
     }
