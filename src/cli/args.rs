@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use super::groups::GroupVerb;
-use super::shares::ShareVerb;
+use crate::service::admin::{GroupCommand, ShareCommand, TrashCommand};
 
 /// A WebDAV server whose users mount each other's public links across servers.
 #[derive(Debug, Parser)]
@@ -36,10 +35,10 @@ pub(super) enum Verb {
     User(UserVerb),
     /// Groups of accounts
     #[command(subcommand)]
-    Group(GroupVerb),
+    Group(GroupCommand),
     /// Files and folders that users share with users and groups of this server
     #[command(subcommand)]
-    Share(ShareVerb),
+    Share(ShareCommand),
     /// Public links of users' files and folders
     #[command(subcommand)]
     Link(LinkVerb),
@@ -48,7 +47,7 @@ pub(super) enum Verb {
     Mount(MountVerb),
     /// What users deleted, and how it comes back
     #[command(subcommand)]
-    Trash(super::trash::TrashVerb),
+    Trash(TrashCommand),
     /// What is decided about other servers
     #[command(subcommand)]
     Remote(RemoteVerb),

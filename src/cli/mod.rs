@@ -6,14 +6,11 @@ mod args;
 mod demo;
 mod demo_tls;
 mod doctor;
-mod groups;
 mod manage;
 mod output;
 mod secrets;
 mod serve;
 mod settings;
-mod shares;
-mod trash;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,6 +20,7 @@ use clap::Parser as _;
 use self::args::{Args, Verb};
 use self::output::Out;
 use crate::service::Refusal;
+use crate::service::admin::Command;
 
 /// Why a command ends without having done its work.
 #[derive(Debug)]
@@ -83,11 +81,11 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Config(command) => settings::config(&settings, &command, out)?,
         Verb::Restore { folder } => manage::restore(&settings, &folder, out)?,
         Verb::User(command) => manage::user(&settings, command, out).await?,
-        Verb::Group(command) => manage::print(&settings, groups::command(command), out).await?,
-        Verb::Share(command) => manage::print(&settings, shares::command(command), out).await?,
+        Verb::Group(command) => manage::print(&settings, Command::Group(command), out).await?,
+        Verb::Share(command) => manage::print(&settings, Command::Share(command), out).await?,
         Verb::Link(command) => manage::link(&settings, command, out).await?,
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
-        Verb::Trash(verb) => manage::print(&settings, crate::service::admin::TrashCommand::from(verb).into(), out).await?,
+        Verb::Trash(command) => manage::print(&settings, command.into(), out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,
         Verb::Maintenance { what } => manage::maintenance(&settings, what, out).await?,
         Verb::Scan { user } => manage::scan(&settings, user, out).await?,

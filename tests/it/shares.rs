@@ -403,8 +403,8 @@ async fn a_share_ends_with_its_last_day() {
     server.mkcol("anna", "/Photos").await;
     let row = share(&server, "anna", "/Photos", "bob", "31").await;
     let until = |day: &str| ShareTerms { expires: Some(day.to_owned()), ..ShareTerms::default() };
-    server.refuse(Command::Share(ShareCommand::Update { id: row.id, terms: until("2020-01-01") }), Reason::Usage).await;
-    server.execute(Command::Share(ShareCommand::Update { id: row.id, terms: until("2027-01-20") })).await;
+    server.refuse(Command::Share(ShareCommand::Update { id: row.id, terms: until("2020-01-01"), no_expiry: false }), Reason::Usage).await;
+    server.execute(Command::Share(ShareCommand::Update { id: row.id, terms: until("2027-01-20"), no_expiry: false })).await;
     assert_eq!(names(&server, "bob", "/").await, ["Photos"]);
     clock.advance(30 * 24 * 3600);
     assert_eq!(names(&server, "bob", "/").await, Vec::<String>::new());

@@ -17,7 +17,7 @@ async fn f7_rights_intersect_at_every_hop_whenever_something_is_asked_for() {
     server.refuse(create("bob", "/Photos/sub", "carol", "edit"), Reason::Refused).await;
     let second = share(&server, "bob", "/Photos", "carol", "19").await;
     let raise = ShareTerms { permissions: Some("31".to_owned()), ..ShareTerms::default() };
-    server.refuse(Command::Share(ShareCommand::Update { id: second.id, terms: raise }), Reason::Refused).await;
+    server.refuse(Command::Share(ShareCommand::Update { id: second.id, terms: raise, no_expiry: false }), Reason::Refused).await;
     let third = share(&server, "carol", "/Photos/sub", "dave", "19").await;
     assert_eq!((third.owner.as_str(), third.parent), ("anna", Some(second.id)));
     server.put("dave", "/sub/deep.txt", "from dave").await;

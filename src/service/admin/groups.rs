@@ -1,5 +1,6 @@
 //! Commands about groups.
 
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
@@ -7,54 +8,55 @@ use crate::domain::Group;
 use crate::service::Services;
 use crate::service::refusal::Result;
 
-/// What is asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What is asked for: on the command line, whose help these comments are, and through the control socket.
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
 pub enum GroupCommand {
-    /// A new group.
+    /// Make a group without members
     Add {
-        /// Its name.
+        /// 1 to 64 printable characters without a slash
         name: String,
-        /// Shown to people; the name if none.
+        /// Name shown to people
+        #[arg(long, value_name = "NAME")]
         display_name: Option<String>,
     },
-    /// Every group.
+    /// List the groups
     List,
-    /// One group.
+    /// Show a group and its members
     Show {
-        /// Which.
+        /// Which
         name: String,
     },
-    /// The end of a group.
+    /// Remove a group; its members stay
     Remove {
-        /// Which.
+        /// Which
         name: String,
     },
-    /// A user comes in.
+    /// Take a user into a group
     AddMember {
-        /// Which group.
+        /// Which group
         name: String,
-        /// Who.
+        /// Who
         user: String,
     },
-    /// A user goes out.
+    /// Take a user out of a group
     RemoveMember {
-        /// Which group.
+        /// Which group
         name: String,
-        /// Who.
+        /// Who
         user: String,
     },
-    /// A user may administer its members.
+    /// Let a user administer the members of a group
     AddSubadmin {
-        /// Which group.
+        /// Which group
         name: String,
-        /// Who.
+        /// Who
         user: String,
     },
-    /// A user may no longer administer its members.
+    /// No longer let a user administer the members of a group
     RemoveSubadmin {
-        /// Which group.
+        /// Which group
         name: String,
-        /// Who.
+        /// Who
         user: String,
     },
 }

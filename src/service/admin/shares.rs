@@ -1,5 +1,6 @@
 //! Commands about shares between users.
 
+use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
@@ -9,66 +10,74 @@ use crate::service::refusal::Result;
 use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::{Refusal, Services};
 
-/// What is asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What is asked for: on the command line, whose help these comments are, and through the control socket.
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
 pub enum ShareCommand {
-    /// A new share.
+    /// Share a file or folder with a user or a group of this server
     Create {
-        /// Who shares.
+        /// Who shares
         user: String,
-        /// What, in the sharer's tree.
+        /// Where it is, such as /Photos
         path: String,
-        /// With whom: a user, or `group:NAME`.
+        /// A user, or group:NAME
         with: String,
+        #[command(flatten)]
         /// What it allows.
         terms: ShareTerms,
     },
-    /// The shares of a user's nodes, and what the user shares on.
+    /// List what is shared of a user's files, and what the user shares on
     List {
-        /// Whose.
+        /// Whose
         user: String,
     },
-    /// What a user receives.
+    /// List what a user receives
     Received {
-        /// Who.
+        /// Who
         user: String,
     },
-    /// A share comes into a user's tree.
+    /// Take a share into a user's tree
     Accept {
-        /// Whose.
+        /// Whose
         user: String,
-        /// Number of the share.
+        /// Number of the share
         id: u64,
     },
-    /// A share goes out of a user's tree.
+    /// Take a share out of a user's tree; the owner keeps everything
     Decline {
-        /// Whose.
+        /// Whose
         user: String,
-        /// Number of the share.
+        /// Number of the share
         id: u64,
     },
-    /// Other terms.
+    /// Change a share
     Update {
-        /// Number of the share.
+        /// Number of the share
         id: u64,
+        #[command(flatten)]
         /// What changes.
         terms: ShareTerms,
+        /// Take the last day off
+        #[arg(long, conflicts_with = "expires")]
+        no_expiry: bool,
     },
-    /// The end of a share.
+    /// End a share; the owner keeps everything
     Remove {
-        /// Number of the share.
+        /// Number of the share
         id: u64,
     },
 }
 
 /// The terms of a share, as a person writes them; none keeps what is, or the default.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, Args)]
 pub struct ShareTerms {
-    /// `read`, `edit`, or the sum of 1 read, 2 update, 4 create, 8 delete, 16 share.
+    /// read, edit, or the sum of 1 read, 2 update, 4 create, 8 delete, 16 share [default: all that the sharer may]
+    #[arg(long, value_name = "RIGHTS")]
     pub permissions: Option<String>,
-    /// Last day, `YYYY-MM-DD`; empty removes it.
+    /// Last day on which it works, UTC
+    #[arg(long, value_name = "YYYY-MM-DD")]
     pub expires: Option<String>,
-    /// What the sharer says to the receivers.
+    /// What to say to the receivers
+    #[arg(long)]
     pub note: Option<String>,
 }
 
@@ -169,10 +178,11 @@ impl Services {
                 let received = self.shares().decline(&user, ShareId(id)).await?;
                 Ok(Outcome::ReceivedShare(self.received_row(&received).await?))
             }
-            ShareCommand::Update { id, terms } => {
+            ShareCommand::Update { id, terms, no_expiry } => {
+                let day = if no_expiry { Some(String::new()) } else { terms.expires };
                 let change = ShareChange {
                     permissions: terms.permissions.as_deref().map(permissions_of).transpose()?,
-                    expires: terms.expires.map(|day| if day.is_empty() { Ok(None) } else { end_of(&day).map(Some) }).transpose()?,
+                    expires: day.map(|day| if day.is_empty() { Ok(None) } else { end_of(&day).map(Some) }).transpose()?,
                     note: terms.note,
                 };
                 let share = self.shares().update(ShareId(id), change).await?;

@@ -1,5 +1,6 @@
 //! The trash of a user, for administrators.
 
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
 use super::execute::rfc3339;
@@ -9,24 +10,24 @@ use crate::service::refusal::Result;
 use crate::service::{Refusal, Services};
 use crate::wire::Via;
 
-/// What is asked of a trash.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What is asked of a trash: on the command line, whose help these comments are, and through the control socket.
+#[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
 pub enum TrashCommand {
-    /// What is in it.
+    /// List what a user deleted, or others deleted in the user's folders
     List {
-        /// Whose.
+        /// Whose
         user: String,
     },
-    /// Brings an entry back to where it was.
+    /// Bring something back to where it was
     Restore {
-        /// Whose.
+        /// Whose
         user: String,
-        /// Number of the entry.
+        /// Number, as `list` shows it
         id: u64,
     },
-    /// Deletes everything in it for good.
+    /// Delete everything in it for good
     Empty {
-        /// Whose.
+        /// Whose
         user: String,
     },
 }

@@ -38,7 +38,7 @@ pub(crate) async fn remove(server: &TestServer, id: u64) {
 /// Gives a share other rights.
 pub(crate) async fn allow(server: &TestServer, id: u64, permissions: &str) {
     let terms = ShareTerms { permissions: Some(permissions.to_owned()), ..ShareTerms::default() };
-    server.execute(Command::Share(ShareCommand::Update { id, terms })).await;
+    server.execute(Command::Share(ShareCommand::Update { id, terms, no_expiry: false })).await;
 }
 
 /// What is shared of a user's nodes.
