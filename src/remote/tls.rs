@@ -69,26 +69,11 @@ pub(super) fn client_config(
 }
 
 impl Verifier {
-    fn judge(
-        &self,
-        leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut verdict = Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        if let Some(authorities) = &self.authorities {
-            verdict = authorities.verify_server_cert(leaf, chain, name, ocsp, now);
-        }
-        // With a pin, a certificate that the platform trusts does not do: that is what pinning is for.
-        if verdict.is_err()
-            && self.pins.is_empty()
-            && let Some(platform) = &self.platform
-        {
-            verdict = platform.verify_server_cert(leaf, chain, name, ocsp, now);
-        }
-        verdict
+    /// Who may vouch for a certificate; the first one that does decides. With a pin, a certificate that the platform trusts does not do: that is what
+    /// pinning is for.
+    fn judges(&self) -> impl Iterator<Item = &dyn ServerCertVerifier> {
+        let added = self.authorities.as_deref().map(|added| added as &dyn ServerCertVerifier);
+        added.into_iter().chain(self.platform.as_deref().filter(|_| self.pins.is_empty()))
     }
 }
 
@@ -105,7 +90,13 @@ impl ServerCertVerifier for Verifier {
         if self.pins.contains(&fingerprint) {
             return Ok(ServerCertVerified::assertion());
         }
-        let verdict = self.judge(leaf, chain, name, ocsp, now);
+        let mut verdict = Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        for judge in self.judges() {
+            verdict = judge.verify_server_cert(leaf, chain, name, ocsp, now);
+            if verdict.is_ok() {
+                break;
+            }
+        }
         if verdict.is_err() {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
         }
