@@ -42,8 +42,12 @@ SEEN_SECONDS = 5
 QUIET_SECONDS = 4
 # A listing in a mount may be so old; a client that has seen an old one takes its own changes for the only ones.
 STALE_SECONDS = 2.5
-# Of the rounds of a disturbed scenario.
-TAKEN_BACK_MOST = 0.75
+# How both clients log what becomes of a request. A job of these two kinds sends none.
+STARTED = re.compile(r'Starting \S+ propagation of "(.*)" by OCC::(\w+)\(')
+COMPLETED = re.compile(r'Completed propagation of "(.*)" by OCC::(\w+)\(')
+FAILED = re.compile(r'Could not complete propagation of "(.*)" by OCC::(\w+)\(')
+SILENT_JOBS = ('PropagateIgnoreJob', 'PropagateDirectory')
+MOVED = re.compile(r'remotemove.*\]:\t"([^"]*)" "([^"]*)"$', re.M)
 GIVE_UP_SECONDS = 20
 EXCLUDE = '*~\n]*.part\n.sync_*.db*\n._sync_*.db*\n.csync_journal.db*\n.owncloudsync.log*\n.nextcloudsync.log*\n'
 
@@ -99,6 +103,13 @@ class Client:
             raise Failed(f'{self.program} did not end within {SYNC_SECONDS} s\n{self.tail()}') from None
         finally:
             self.out.close()
+
+    def refused(self, log):
+        """Paths of which a run says that a request about them had no success; of a rename both."""
+        text = log.read_text(errors='replace')
+        failed = set(FAILED.findall(text)) | set(STARTED.findall(text)) - set(COMPLETED.findall(text))
+        paths = {path for path, job in failed if job not in SILENT_JOBS}
+        return paths | {source for source, target in MOVED.findall(text) if target in paths}
 
     def drop_logs(self):
         for log in self.folder.glob('run *.log'):
@@ -188,11 +199,35 @@ class Scenario:
             raise Failed(f'{what}: {len(faults)} faults after {len(codes)} runs (last exit codes {codes[-5:]})\n{shown}\n    changes: {self.tree.log}\n{self.client.tail()}')
         if disturbed and here != self.tree.expected:
             self.taken_back += 1
+            self.judge_taken_back(what, here)
             self.tree.expected = here
         self.local.drop_copies()
         self.client.drop_logs()
         self.tree.losers = {}
         return len(codes)
+
+    def judge_taken_back(self, what, here):
+        """What a client may take back when a request fails, without any server being able to help it:
+        - Nextcloud's renames the local file or folder back when its MOVE is not answered with success ("Could not MOVE file … and successfully restored
+          it" in its log), instead of trying again.
+        - Both carry the rows of their journal from the old to the new place of a renamed folder only for what succeeded in the same run. What else is
+          below it they do not know any more: what had been deleted comes back, and what had been edited becomes a conflict, its edit in a copy.
+        How many rounds this happens in depends on the machine alone: in 2 of 20 on an idle one and in 16 at a load of 20, since it is more the later
+        the client is with its renames when the server is killed. So rounds are not counted, but each change is judged: its request failed in the run
+        that was disturbed, or it lies below a folder that was renamed in this round."""
+        changed = compare('here', here, self.tree.expected)
+        paths = [path for path in set(here) | set(self.tree.expected) if here.get(path) != self.tree.expected.get(path)]
+        excused = {path.rstrip('/') for path in self.client.refused(self.disturbed) | self.tree.renamed}
+        strange = [path for path in paths if not any(path.rstrip('/') == at or path.startswith(f'{at}/') for at in excused)]
+        if os.environ.get('KEEP'):
+            folder = self.folder / 'taken back' / what
+            folder.mkdir(parents=True)
+            for log in self.client.folder.glob('run *.log'):
+                shutil.copy(log, folder)
+            (folder / 'changes').write_text('\n'.join([*changed, *self.tree.log, '']))
+        if strange:
+            shown = '\n'.join(f'    {change}' for change in changed[:15])
+            raise Failed(f'{what}: the client took back what no request of it failed for: {sorted(strange)}\n{shown}\n    changes: {self.tree.log}\n{self.client.tail()}')
 
     def first_sync(self):
         started = time.monotonic()
@@ -235,10 +270,8 @@ class Scenario:
             self.keep_conflicting(number)
             self.settle(f'after round {number}', seconds)
             self.note(f'round {number} of {CHANGES} changes on each side and conflicts ({runs} runs)')
-        if self.taken_back > TAKEN_BACK_MOST * self.options.rounds:
-            raise Failed(f'in {self.taken_back} of {self.options.rounds} rounds the client took something back')
         if disturb:
-            self.note(f'in {self.taken_back} of {self.options.rounds} rounds the client took back a rename or deletion that had no answer')
+            self.note(f'in {self.taken_back} of {self.options.rounds} rounds the client took back changes, each of them one whose request had failed')
 
     def time_until_seen(self, number):
         """Seconds until one more change on the other server shows in the etag of Bob's root, when all before it are seen."""
@@ -296,6 +329,7 @@ class Scenario:
         owncloudcmd 2.11 does at times when requests fail."""
         server = server or self.pair.b
         process = self.client.start()
+        self.disturbed = self.client.log
         try:
             time.sleep(self.chance.uniform(0.05, 2.0))
             server.kill()

@@ -98,6 +98,7 @@ class Tree:
         self.expected = {}       # path → (sha256 or 'folder', size)
         self.serial = 0
         self.losers = {}         # sha256 → which edit lost a conflict: it must be kept in a copy
+        self.renamed = set()     # folders that were renamed in this round, by their new names
         self.log = []
 
     # ---- making
@@ -137,7 +138,7 @@ class Tree:
 
     def round(self, number, sides, changes):
         """Changes by both sides, each in top folders of its own, and conflicts."""
-        self.losers, self.log = {}, []
+        self.losers, self.renamed, self.log = {}, set(), []
         tops = sorted(path for path in self.expected if path.count('/') == 1 and path.endswith('/') and path != f'{BOTH}/')
         self.chance.shuffle(tops)
         half = len(tops) // 2
@@ -192,6 +193,8 @@ class Tree:
         side.move(source.rstrip('/'), target.rstrip('/'))
         for path in [at for at in self.expected if at == source or (source.endswith('/') and at.startswith(source))]:
             self.expected[target + path[len(source):]] = self.expected.pop(path)
+        if source.endswith('/'):
+            self.renamed = {target + at[len(source):] if at.startswith(source) else at for at in self.renamed} | {target}
 
     def conflicts(self, sides, number):
         """Both change the same file. What is on the server stays in place; what was edited is never lost."""
