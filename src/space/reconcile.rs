@@ -112,7 +112,9 @@ impl Space {
             return Err(unavailable());
         }
         if replaced {
-            self.store.commit_nodes(NodeJob::new(self.id, vec![rewrite_root(&self.state().root, now.stamp)]))?;
+            // The committer publishes into `state`, so the guard must be gone before it is waited for.
+            let rewritten = rewrite_root(&self.state().root, now.stamp);
+            self.store.commit_nodes(NodeJob::new(self.id, vec![rewritten]))?;
         }
         Ok(())
     }

@@ -148,6 +148,28 @@ async fn a_missing_home_is_unavailable_and_nothing_is_forgotten() {
     assert_eq!(home.read("a").await.unwrap(), "abc");
 }
 
+#[test]
+fn a_home_that_was_copied_elsewhere_is_taken_over() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let names = runtime.block_on(async {
+        let home = Home::new();
+        home.put("a", "abc").await.unwrap();
+        // Another folder with the same members, as after a restore.
+        let aside = home.disk("").with_file_name("aside");
+        std::fs::rename(home.disk(""), &aside).unwrap();
+        std::fs::create_dir(home.disk("")).unwrap();
+        std::fs::rename(aside.join("a"), home.disk("a")).unwrap();
+        let names = tokio::time::timeout(std::time::Duration::from_secs(20), home.names("")).await;
+        if names.is_err() {
+            // Who waits for it waits for ever.
+            std::mem::forget(home);
+        }
+        names.ok()
+    });
+    runtime.shutdown_background();
+    assert_eq!(names, Some(vec!["a".to_owned()]));
+}
+
 #[tokio::test]
 async fn a_scan_finds_everything_and_names_what_it_skips() {
     let home = Home::new();
