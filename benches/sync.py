@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""sync.py [--rounds N] [--files N] : what a sync client waits for, and what it costs the server. Run by `scripts/bench sync`.
+"""sync.py [--rounds N] [--files N] [--only propfind] : what a sync client waits for, and what it costs the server. Run by `scripts/bench sync`.
 
 For owncloudcmd and nextcloudcmd, wherever they are installed: the first sync of 2,000 small files up, the first sync down to an empty
 folder, and a sync with nothing to do, in wall time and in processor time of the server. And PROPFIND Depth 1 of 1,000 files with the
@@ -144,19 +144,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--files', type=int, default=2000)
+    parser.add_argument('--only', choices=['propfind'], help='leave the clients out')
     options = parser.parse_args()
     work = pathlib.Path(tempfile.mkdtemp(prefix='causeway-bench-sync.', dir=os.environ.get('BENCH_DIR')))
     server, results = servers.Server('bench', work / 'data'), {}
     try:
         server.start()
         server.cli('user', 'add', 'bob', secret=PASSWORD)
-        for serial in range(options.rounds):
+        for serial in range(0 if options.only else options.rounds):
             for client in CLIENTS:
                 if shutil.which(client):
                     folder = work / f'{client} {serial}'
                     folder.mkdir()
                     one_round(client, folder, server, options.files, serial, results)
-        print(f'| {options.files} small files | wall time | processor of the server |\n|---|---|---|')
+        if results:
+            print(f'| {options.files} small files | wall time | processor of the server |\n|---|---|---|')
         for (client, what), times in sorted(results.items()):
             wall, processor = (statistics.median(column) for column in zip(*times))
             print(f'| {client}: {what} | {wall:.2f} s | {processor * 1000:.0f} ms |')
