@@ -44,7 +44,7 @@ pub enum Table {
     /// What etags of a mount's collections are hashed with, by the mount's id.
     MountSalts = 14,
     /// [`SharedLink`] by id.
-    SharedLinks = 15,
+    SharedLinks = 19,
 }
 
 /// Something that is kept as one record.

@@ -168,6 +168,12 @@ impl View {
         self.forest.shares().mounted(mount).first().map(|share| self.forest.owner_of(share))
     }
 
+    /// Whether no node of this access is shared with anybody, nor has a link: then a listing need not ask for each.
+    pub fn shares_nothing(&self, access: &Access) -> bool {
+        let home = access.mount.is_none().then(|| self.space.id());
+        self.linked.is_empty() && self.forest.shares().is_empty(home)
+    }
+
     /// Whether a node is shared with users, and with groups, as far as the principal may know: owners know all, receivers what they made.
     pub fn shared_with(&self, node: &Node, access: &Access) -> (bool, bool) {
         let Principal::User(me) = &self.principal else { return (false, false) };

@@ -119,6 +119,12 @@ impl Shares {
         ids.iter().filter_map(|id| index.shares.get(id)).cloned().collect()
     }
 
+    /// Whether no node of a home, or none at all, is shared.
+    pub(super) fn is_empty(&self, space: Option<SpaceId>) -> bool {
+        let index = self.read();
+        space.map_or(index.nodes.is_empty(), |space| index.spaces.get(&space).is_none_or(BTreeSet::is_empty))
+    }
+
     /// The shares of the nodes of a home, oldest first.
     pub fn in_space(&self, space: SpaceId) -> Vec<Arc<Share>> {
         let index = self.read();

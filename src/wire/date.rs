@@ -7,6 +7,8 @@ use crate::domain::Timestamp;
 /// Seconds of the last moment of the year 9999, the latest that the formats can say.
 const LATEST: Timestamp = 253_402_300_799;
 
+const SECONDS_OF_DAY: Timestamp = 86_400;
+
 const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 const MONTHS: [&[u8; 3]; 12] = [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
@@ -59,6 +61,41 @@ pub fn http_date(time: Timestamp) -> [u8; 29] {
     text
 }
 
+/// HTTP dates one after the other, as a listing has them. Dates of one day differ in their time alone, and the calendar is what costs.
+#[derive(Debug)]
+pub struct HttpDates {
+    day: Timestamp,
+    text: [u8; 29],
+}
+
+impl HttpDates {
+    /// No date yet.
+    pub fn new() -> HttpDates {
+        HttpDates { day: 0, text: http_date(0) }
+    }
+
+    /// [`http_date`] of a time.
+    pub fn at(&mut self, time: Timestamp) -> &[u8; 29] {
+        let time = time.clamp(0, LATEST);
+        let (day, second) = (time / SECONDS_OF_DAY, u64::try_from(time % SECONDS_OF_DAY).unwrap_or_default());
+        if day == self.day {
+            let [.., h1, h0, _, m1, m0, _, s1, s0, _, _, _, _] = &mut self.text;
+            [*h1, *h0] = two(second / 3_600);
+            [*m1, *m0] = two(second / 60 % 60);
+            [*s1, *s0] = two(second % 60);
+        } else {
+            *self = HttpDates { day, text: http_date(time) };
+        }
+        &self.text
+    }
+}
+
+impl Default for HttpDates {
+    fn default() -> HttpDates {
+        HttpDates::new()
+    }
+}
+
 /// `1994-11-06T08:49:37Z` (RFC 3339).
 pub fn iso_date(time: Timestamp) -> [u8; 20] {
     let moment = split(time);
@@ -92,11 +129,15 @@ mod tests {
 
     #[test]
     fn dates_agree_with_a_formatter() {
-        let mut time: Timestamp = 0;
+        let (mut time, mut dates): (Timestamp, _) = (0, HttpDates::new());
         while time < LATEST {
             let expected = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time).unwrap()));
             assert_eq!(std::str::from_utf8(&http_date(time)).unwrap(), expected);
             assert_eq!(parse_http_date(&expected), Some(time));
+            assert_eq!(dates.at(time), &http_date(time));
+            // Another time of the same day.
+            let later = time - time % 86_400 + 86_399 - time % 7;
+            assert_eq!(dates.at(later), &http_date(later));
             time += 86_400 * 37 + 12_345;
         }
         assert_eq!(&http_date(i64::MAX), b"Fri, 31 Dec 9999 23:59:59 GMT");

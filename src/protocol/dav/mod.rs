@@ -16,6 +16,7 @@ mod kept;
 mod library;
 mod mkcol;
 mod options;
+mod plan;
 mod problem;
 mod properties;
 mod propfind;

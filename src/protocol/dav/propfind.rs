@@ -24,6 +24,9 @@ use crate::wire::{Body, CONTAINS_HEADER};
 /// Room for a piece and the entry that goes over its end.
 const PIECE_CAPACITY: usize = MULTISTATUS_PIECE_BYTES + 4 * 1024;
 
+/// Room for one entry, which most answers to Depth 0 are.
+const ENTRY_CAPACITY: usize = 4 * 1024;
+
 /// Answers PROPFIND.
 pub(super) async fn propfind(call: &Call, payload: &Payload) -> Result<Response<Body>> {
     let asked = Asked::parse(&payload.bytes(XML_BODY_BYTES_MAX).await?)?;
@@ -134,7 +137,8 @@ pub(super) struct Walk {
 
 impl Walk {
     async fn begin(call: &Call, asked: Asked, depth: Depth, minimal: bool) -> Result<Walk> {
-        let mut walk = Walk::new(call, asked, minimal)?;
+        let capacity = if depth == Depth::Zero { ENTRY_CAPACITY } else { PIECE_CAPACITY };
+        let mut walk = Walk::new(call, asked, minimal, capacity)?;
         walk.infinite = depth == Depth::Infinity;
         // Before the listing: a token must not be newer than what is listed under it.
         let sync_token = match walk.moment {
@@ -176,11 +180,11 @@ impl Walk {
         Ok(walk)
     }
 
-    fn new(call: &Call, asked: Asked, minimal: bool) -> Result<Walk> {
+    fn new(call: &Call, asked: Asked, minimal: bool, capacity: usize) -> Result<Walk> {
         Ok(Walk {
             moment: if asked.wants_sync_token() { Some(call.view.moment()?) } else { None },
             view: call.view.clone(),
-            renderer: Renderer::new(asked, call.view.clone(), call.root.clock.now(), minimal, PIECE_CAPACITY),
+            renderer: Renderer::new(asked, call.view.clone(), call.root.clock.now(), minimal, capacity),
             root_href: call.href(&TreePath::root()),
             own_href: call.own_href(true),
             current: None,
@@ -204,7 +208,7 @@ impl Walk {
         level: SyncLevel,
         limit: Option<usize>,
     ) -> Result<Walk> {
-        let mut walk = Walk::new(call, asked, false)?;
+        let mut walk = Walk::new(call, asked, false, PIECE_CAPACITY)?;
         walk.infinite = level == SyncLevel::Infinite;
         let listing = call.view.list(&call.path).await?;
         if walk.renderer.asked().wants_quota() {

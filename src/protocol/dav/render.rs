@@ -1,15 +1,20 @@
-//! One response of a multistatus. A listing has thousands, so nothing is allocated for a property, and what the last entry had is kept:
-//! its date, its media type, its letters, its list of missing properties.
+//! One response of a multistatus. A listing has thousands, so each is written after a [`Plan`]: constant XML that the nodes of one shape
+//! share, with holes for what differs. This file fills the holes; nothing is allocated for them, and what the last node had is kept.
 
-use crate::domain::{Etag, Kind, Letters, Lock, LockDepth, LockScope, Node, Permissions, Principal, PropertyName, Quota, Timestamp};
-use crate::protocol::dav::properties::{Asked, Form, Live, LiveSet};
+use crate::domain::{Etag, Lock, LockDepth, LockScope, Node, Principal, PropertyName, Quota, Timestamp};
+use crate::protocol::dav::plan::{Hole, NOTHING, Plan, Shape, Terms};
+use crate::protocol::dav::properties::{Asked, Live, LiveSet};
 use crate::tree::{Access, SyncToken, View};
+use crate::wire::date::{self, HttpDates};
+use crate::wire::href;
 use crate::wire::multistatus::writer::{self, Status};
 use crate::wire::xml::Writer;
-use crate::wire::{date, href};
 
-/// Kinds of missing sets that are kept: files and collections, with and without a checksum.
-const MISSING_KEPT_MAX: usize = 8;
+/// Plans that are kept: files and collections, with and without a checksum, and mounts.
+const PLANS_MAX: usize = 16;
+
+/// Digits of an `oc:id` at least, as ownCloud pads them.
+const ID_DIGITS_MIN: usize = 8;
 
 /// What cannot be read off a node.
 #[derive(Debug, Default)]
@@ -35,42 +40,28 @@ pub(super) struct Shown<'node> {
     pub(super) access: Access,
 }
 
-/// What `oc:permissions` says of a node.
-pub(super) fn letters(node: &Node, access: &Access) -> Letters {
-    Letters { granted: access.granted, kind: node.kind, shared: access.shared, mount_root: access.mount_root }
-}
-
 /// Writes responses one after the other.
 pub(super) struct Renderer {
     pub(super) out: Writer,
-    asked: Asked,
-    view: View,
-    now: Timestamp,
-    /// 404 propstats are left out (`Prefer: return=minimal`, RFC 8144 2.1).
-    minimal: bool,
-    date: (Timestamp, [u8; 29]),
-    letters: Option<(Letters, String)>,
-    media: (String, &'static str),
-    missing: Vec<(LiveSet, Vec<u8>)>,
+    terms: Terms,
+    values: Values,
+    plans: Vec<(Shape, Plan)>,
+    opening: Opening,
 }
 
 impl Renderer {
     pub(super) fn new(asked: Asked, view: View, now: Timestamp, minimal: bool, bytes: usize) -> Renderer {
         Renderer {
             out: Writer::with_capacity(bytes),
-            asked,
-            view,
-            now,
-            minimal,
-            date: (0, date::http_date(0)),
-            letters: None,
-            media: (String::new(), OCTETS),
-            missing: Vec::new(),
+            terms: Terms { asked, view, now, minimal },
+            values: Values { dates: HttpDates::new(), media: (String::new(), OCTETS) },
+            plans: Vec::new(),
+            opening: Opening::default(),
         }
     }
 
     pub(super) fn asked(&self) -> &Asked {
-        &self.asked
+        &self.terms.asked
     }
 
     /// Says that nothing is at an href any more (RFC 6578 3.5.2).
@@ -84,295 +75,159 @@ impl Renderer {
         writer::end_response(&mut self.out);
     }
 
-    /// Writes one response.
+    /// Writes one response: the href, and from there on what the plan of its shape says.
     pub(super) fn response(&mut self, shown: &Shown<'_>, extras: &Extras) {
-        writer::begin_response(&mut self.out);
-        self.out.text(shown.base);
-        if let Some(name) = shown.name {
-            for piece in href::segment_pieces(name) {
-                self.out.plain(piece.as_bytes());
-            }
-            if shown.node.is_collection() {
-                self.out.markup("/");
-            }
+        let Renderer { out, terms, values, plans, opening } = self;
+        opening.write(out, shown);
+        let shape = Shape { kind: shown.node.kind, access: shown.access, available: available(shown, extras) };
+        let own;
+        let plan = if extras.dead.is_empty() {
+            kept(plans, terms, &shape)
+        } else {
+            // What was set on this node stands among the constants, so the plan is of no use to others.
+            own = Plan::new(terms, &shape, &extras.dead);
+            &own
+        };
+        for (xml, hole) in plan.steps() {
+            out.written(xml);
+            values.fill(out, hole, &Source { terms, shown, extras });
         }
-        writer::end_href(&mut self.out);
-        let available = available(shown, extras);
-        match self.asked.form {
-            Form::Names => self.names(available, extras),
-            Form::Named | Form::All => self.values(shown, extras, available),
-        }
-        writer::end_response(&mut self.out);
+        out.written(plan.end());
     }
+}
 
-    fn names(&mut self, available: LiveSet, extras: &Extras) {
-        writer::begin_propstat(&mut self.out);
-        for (_, element) in available.iter() {
-            self.out.markup(element);
+/// The plan of a shape, made when the shape comes first.
+fn kept<'plans>(plans: &'plans mut Vec<(Shape, Plan)>, terms: &Terms, shape: &Shape) -> &'plans Plan {
+    let at = plans.iter().position(|(kept, _)| kept == shape).unwrap_or_else(|| {
+        if plans.len() >= PLANS_MAX {
+            plans.clear();
         }
-        for (name, _) in extras.dead.iter().filter(|(name, _)| Live::by_name(name).is_none()) {
-            self.out.empty_named(name);
-        }
-        writer::end_propstat(&mut self.out, Status::Ok);
-    }
+        plans.push((*shape, Plan::new(terms, shape, &[])));
+        plans.len() - 1
+    });
+    plans.get(at).map_or(&NOTHING, |(_, plan)| plan)
+}
 
-    fn values(&mut self, shown: &Shown<'_>, extras: &Extras, available: LiveSet) {
-        let mut found = self.asked.live.and(available);
-        let missing = self.asked.live.minus(available);
-        let all = self.asked.form == Form::All;
-        writer::begin_propstat(&mut self.out);
-        for (name, xml) in &extras.dead {
-            let wanted = match Live::by_name(name) {
-                Some(live) if live.may_be_set() => {
-                    let wanted = found.contains(live);
-                    found.remove(live);
-                    wanted
-                }
-                Some(_) => false,
-                None => all || self.asked.others.contains(name),
-            };
-            if wanted {
-                self.out.written(xml.as_bytes());
-            }
-        }
-        for (live, _) in found.iter() {
-            self.value(live, shown, extras);
-        }
-        writer::end_propstat(&mut self.out, Status::Ok);
-        if !all && !self.minimal {
-            self.not_found(missing, extras);
-        }
-    }
+/// How a response begins, as the last member of a collection had it: all members of it have the same.
+#[derive(Default)]
+struct Opening {
+    base: String,
+    xml: Vec<u8>,
+}
 
-    /// The 404 propstat. Without dead properties it is the same for every node that lacks the same, so it is kept.
-    fn not_found(&mut self, missing: LiveSet, extras: &Extras) {
-        if missing.is_empty() && self.asked.others.is_empty() {
-            return;
+impl Opening {
+    fn write(&mut self, out: &mut Writer, shown: &Shown<'_>) {
+        let Some(name) = shown.name else {
+            writer::begin_response(out);
+            return out.text(shown.base);
+        };
+        if self.xml.is_empty() || self.base != shown.base {
+            let mut xml = Writer::new();
+            writer::begin_response(&mut xml);
+            xml.text(shown.base);
+            *self = Opening { base: shown.base.to_owned(), xml: xml.into_bytes() };
         }
-        if extras.dead.is_empty()
-            && let Some((_, kept)) = self.missing.iter().find(|(set, _)| *set == missing)
-        {
-            self.out.written(kept);
-            return;
+        out.written(&self.xml);
+        for piece in href::segment_pieces(name) {
+            out.plain(piece.as_bytes());
         }
-        let mut propstat = Writer::new();
-        let mut unknown = self.asked.others.iter().filter(|wanted| !extras.dead.iter().any(|(name, _)| name == *wanted)).peekable();
-        if missing.is_empty() && unknown.peek().is_none() {
-            return;
-        }
-        writer::begin_propstat(&mut propstat);
-        for (_, element) in missing.iter() {
-            propstat.markup(element);
-        }
-        for name in unknown {
-            propstat.empty_named(name);
-        }
-        writer::end_propstat(&mut propstat, Status::NotFound);
-        let propstat = propstat.into_bytes();
-        self.out.written(&propstat);
-        if extras.dead.is_empty() && self.missing.len() < MISSING_KEPT_MAX {
-            self.missing.push((missing, propstat));
+        if shown.node.is_collection() {
+            out.markup("/");
         }
     }
+}
 
-    fn value(&mut self, live: Live, shown: &Shown<'_>, extras: &Extras) {
+/// Where the values of one response come from.
+struct Source<'node> {
+    terms: &'node Terms,
+    shown: &'node Shown<'node>,
+    extras: &'node Extras,
+}
+
+/// Fills holes, and keeps what the last node had.
+struct Values {
+    dates: HttpDates,
+    /// An extension and its media type.
+    media: (String, &'static str),
+}
+
+impl Values {
+    fn fill(&mut self, out: &mut Writer, hole: Hole, source: &Source<'_>) {
+        let Source { terms, shown, extras } = source;
         let node = shown.node;
-        let access = &shown.access;
-        match live {
-            Live::ResourceType if node.is_collection() => self.out.markup("<d:resourcetype><d:collection/></d:resourcetype>"),
-            Live::ResourceType => self.out.markup("<d:resourcetype/>"),
-            Live::ContentLength => self.count("<d:getcontentlength>", node.size, "</d:getcontentlength>"),
-            Live::LastModified => self.last_modified(node.modified),
-            Live::Etag => self.etag(shown.etag),
-            Live::ContentType => self.content_type(node, shown.name.unwrap_or(shown.display_name)),
-            Live::CreationDate => {
-                self.out.markup("<d:creationdate>");
-                self.out.plain(&date::iso_date(node.created));
-                self.out.markup("</d:creationdate>");
-            }
-            Live::DisplayName => self.out.leaf("<d:displayname>", shown.display_name, "</d:displayname>"),
-            Live::SupportedLock => self.out.markup(SUPPORTED_LOCK),
-            Live::LockDiscovery => self.locks(extras),
-            Live::QuotaAvailable => {
-                let available = extras.quota.and_then(|quota| quota.available).unwrap_or_default();
-                self.count("<d:quota-available-bytes>", available, "</d:quota-available-bytes>");
-            }
-            Live::QuotaUsed => {
-                self.count("<d:quota-used-bytes>", extras.quota.map_or(0, |quota| quota.used), "</d:quota-used-bytes>");
-            }
-            Live::SupportedReportSet if node.is_collection() && access.mount.is_none() => self.out.markup(SUPPORTED_REPORTS),
-            Live::SupportedReportSet => self.out.markup("<d:supported-report-set/>"),
-            Live::SyncToken => {
-                let token = extras.sync_token.map(|token| token.to_string()).unwrap_or_default();
-                self.out.leaf("<d:sync-token>", &token, "</d:sync-token>");
-            }
-            Live::Id => self.id(node),
-            Live::FileId => self.count("<oc:fileid>", node.id.0, "</oc:fileid>"),
-            Live::Permissions => self.permissions(shown),
-            Live::Size => self.count("<oc:size>", node.size, "</oc:size>"),
-            Live::Checksums => self.checksum(node),
-            Live::OwnerId => {
-                let other = self.view.owner_of(access);
-                let owner = other.as_ref().unwrap_or(self.view.owner());
-                self.out.leaf("<oc:owner-id>", &owner.id, "</oc:owner-id>");
-            }
-            Live::OwnerDisplayName => {
-                let other = self.view.owner_of(access);
-                let owner = other.as_ref().unwrap_or(self.view.owner());
-                self.out.leaf("<oc:owner-display-name>", &owner.display_name, "</oc:owner-display-name>");
-            }
-            Live::ShareTypes => self.share_types(node, access),
-            // Of a favourite the property was set, and has been written as it was set.
-            Live::Favorite => self.out.markup("<oc:favorite>0</oc:favorite>"),
-            Live::DataFingerprint => self.out.leaf("<oc:data-fingerprint>", self.view.fingerprint(), "</oc:data-fingerprint>"),
-            Live::OcsSharePermissions => {
-                self.count("<ocs:share-permissions>", u64::from(self.shareable(shown).0), "</ocs:share-permissions>");
-            }
-            Live::OcmSharePermissions => self.ocm_permissions(self.shareable(shown)),
-            Live::MountType => self.out.leaf("<nc:mount-type>", if access.mount.is_some() { "shared" } else { "" }, "</nc:mount-type>"),
-            Live::IsMountRoot => {
-                self.out.leaf("<nc:is-mount-root>", if access.mount_root { "true" } else { "false" }, "</nc:is-mount-root>")
-            }
-            Live::HasPreview => self.out.markup("<nc:has-preview>false</nc:has-preview>"),
-            Live::ShareAttributes => self.out.markup("<nc:share-attributes>[]</nc:share-attributes>"),
-            Live::LockHeld => self.out.markup("<nc:lock>1</nc:lock>"),
-            Live::LockOwner => self.out.leaf("<nc:lock-owner>", lock_owner(extras), "</nc:lock-owner>"),
-            Live::LockOwnerDisplayName => {
-                let owner = self.view.owner();
-                let shown = Some(lock_owner(extras)).filter(|name| *name != owner.id).unwrap_or(&owner.display_name);
-                self.out.leaf("<nc:lock-owner-displayname>", shown, "</nc:lock-owner-displayname>");
-            }
-            // Taken with a token, by LOCK; 0 is a user's lock without one.
-            Live::LockOwnerType => self.out.markup("<nc:lock-owner-type>2</nc:lock-owner-type>"),
-            // Nextcloud's client takes the sum of time and timeout for the end of the lock: so now, and what is left.
-            Live::LockTime => self.count("<nc:lock-time>", seconds(self.now), "</nc:lock-time>"),
-            Live::LockTimeout => self.count("<nc:lock-timeout>", seconds(lock_end(extras) - self.now), "</nc:lock-timeout>"),
-        }
-    }
-
-    /// Rights as a share of the node would have them: a file can be neither added to nor deleted. Servers that mount a link read its mask on
-    /// every node, files included, and take it for their own rights (`protocol/owncloud.md` 1.5).
-    fn shareable(&self, shown: &Shown<'_>) -> Permissions {
-        let file = Permissions(Permissions::READ.0 | Permissions::UPDATE.0 | Permissions::SHARE.0);
-        match (self.view.principal(), shown.node.kind) {
-            (Principal::User(_), Kind::File) => shown.access.granted & file,
-            (Principal::User(_), Kind::Collection | Kind::Mount) | (Principal::Link(_) | Principal::Anonymous, _) => shown.access.granted,
-        }
-    }
-
-    /// 0 shared with users, 1 with groups, 3 by public links.
-    fn share_types(&mut self, node: &Node, access: &Access) {
-        let (users, groups) = self.view.shared_with(node, access);
-        let types = [
-            (users, "<oc:share-type>0</oc:share-type>"),
-            (groups, "<oc:share-type>1</oc:share-type>"),
-            (self.view.has_link(node, access), "<oc:share-type>3</oc:share-type>"),
-        ];
-        if types.iter().all(|(shared, _)| !shared) {
-            return self.out.markup("<oc:share-types/>");
-        }
-        self.out.markup("<oc:share-types>");
-        types.into_iter().filter(|(shared, _)| *shared).for_each(|(_, element)| self.out.markup(element));
-        self.out.markup("</oc:share-types>");
-    }
-
-    fn last_modified(&mut self, modified: Timestamp) {
-        if self.date.0 != modified {
-            self.date = (modified, date::http_date(modified));
-        }
-        self.out.markup("<d:getlastmodified>");
-        self.out.plain(&self.date.1);
-        self.out.markup("</d:getlastmodified>");
-    }
-
-    /// Eight digits at least, as ownCloud pads them, and the server's id.
-    fn id(&mut self, node: &Node) {
-        self.out.markup("<oc:id>");
-        let digits = node.id.0.checked_ilog10().map_or(1, |log| log + 1);
-        for _ in digits..8 {
-            self.out.markup("0");
-        }
-        self.out.number(node.id.0);
-        self.out.plain(self.view.instance_id().as_bytes());
-        self.out.markup("</oc:id>");
-    }
-
-    fn checksum(&mut self, node: &Node) {
-        self.out.markup("<oc:checksums><oc:checksum>");
-        if let Some(checksum) = &node.checksum {
-            self.out.markup(checksum.algorithm.name());
-            self.out.markup(":");
-            self.out.plain(checksum.hex.as_bytes());
-        }
-        self.out.markup("</oc:checksum></oc:checksums>");
-    }
-
-    fn count(&mut self, open: &'static str, number: u64, close: &'static str) {
-        self.out.markup(open);
-        self.out.number(number);
-        self.out.markup(close);
-    }
-
-    fn etag(&mut self, etag: &Etag) {
-        self.out.markup("<d:getetag>&quot;");
-        match etag {
-            Etag::Version { epoch, version } => {
-                self.out.hexadecimal(u64::from(*epoch));
-                self.out.markup(".");
-                self.out.hexadecimal(*version);
-            }
-            Etag::Opaque(text) => self.out.text(text),
-        }
-        self.out.markup("&quot;</d:getetag>");
-    }
-
-    fn content_type(&mut self, node: &Node, name: &str) {
-        self.out.markup("<d:getcontenttype>");
-        match &node.media_type {
-            Some(media) => self.out.text(media),
-            None => {
-                let extension = extension(name);
-                if self.media.0 != extension {
-                    self.media = (extension.to_owned(), by_extension(extension));
+        match hole {
+            Hole::Size => out.number(node.size),
+            Hole::LastModified => out.plain(self.dates.at(node.modified)),
+            Hole::Etag => etag(out, shown.etag),
+            Hole::ContentType => self.content_type(out, node, shown.name.unwrap_or(shown.display_name)),
+            Hole::CreationDate => out.plain(&date::iso_date(node.created)),
+            Hole::DisplayName => out.text(shown.display_name),
+            Hole::Locks => locks(out, terms, extras),
+            Hole::QuotaAvailable => out.number(extras.quota.and_then(|quota| quota.available).unwrap_or_default()),
+            Hole::QuotaUsed => out.number(extras.quota.map_or(0, |quota| quota.used)),
+            Hole::SyncToken => out.text(&extras.sync_token.map(|token| token.to_string()).unwrap_or_default()),
+            Hole::Id => out.padded_number(node.id.0, ID_DIGITS_MIN),
+            Hole::FileId => out.number(node.id.0),
+            Hole::Checksum => {
+                if let Some(checksum) = &node.checksum {
+                    out.markup(checksum.algorithm.name());
+                    out.markup(":");
+                    out.plain(checksum.hex.as_bytes());
                 }
-                self.out.text(self.media.1);
             }
-        }
-        self.out.markup("</d:getcontenttype>");
-    }
-
-    fn permissions(&mut self, shown: &Shown<'_>) {
-        let letters = letters(shown.node, &shown.access);
-        self.out.markup("<oc:permissions>");
-        match &self.letters {
-            Some((kept, text)) if *kept == letters => self.out.text(text),
-            Some(_) | None => {
-                let text = letters.to_string();
-                self.out.text(&text);
-                self.letters = Some((letters, text));
+            Hole::ShareTypes => share_types(out, &terms.view, shown),
+            Hole::LockOwner => out.text(lock_owner(extras)),
+            Hole::LockOwnerDisplayName => {
+                let owner = terms.view.owner();
+                out.text(Some(lock_owner(extras)).filter(|name| *name != owner.id).unwrap_or(&owner.display_name));
             }
+            Hole::LockTimeout => out.number(seconds(lock_end(extras) - terms.now)),
         }
-        self.out.markup("</oc:permissions>");
     }
 
-    fn ocm_permissions(&mut self, granted: Permissions) {
-        let has = |bit| granted.contains(bit);
-        let words = [
-            (has(Permissions::SHARE), "\"share\""),
-            (has(Permissions::READ), "\"read\""),
-            (has(Permissions::UPDATE) || has(Permissions::CREATE), "\"write\""),
-        ];
-        let words: Vec<&str> = words.into_iter().filter(|(granted, _)| *granted).map(|(_, word)| word).collect();
-        self.out.leaf("<ocm:share-permissions>[", &words.join(","), "]</ocm:share-permissions>");
-    }
-
-    /// The locks that cover a node. A token shows to who took the lock only: with it anybody could write (attack D5).
-    fn locks(&mut self, extras: &Extras) {
-        self.out.markup("<d:lockdiscovery>");
-        for (lock, root) in &extras.locks {
-            active_lock(&mut self.out, lock, root, self.now, lock.principal == *self.view.principal());
+    fn content_type(&mut self, out: &mut Writer, node: &Node, name: &str) {
+        if let Some(media) = &node.media_type {
+            return out.text(media);
         }
-        self.out.markup("</d:lockdiscovery>");
+        let extension = extension(name);
+        if self.media.0 != extension {
+            self.media = (extension.to_owned(), by_extension(extension));
+        }
+        out.plain(self.media.1.as_bytes());
+    }
+}
+
+/// 0 shared with users, 1 with groups, 3 by public links.
+fn share_types(out: &mut Writer, view: &View, shown: &Shown<'_>) {
+    let (users, groups) = view.shared_with(shown.node, &shown.access);
+    let types = [
+        (users, "<oc:share-type>0</oc:share-type>"),
+        (groups, "<oc:share-type>1</oc:share-type>"),
+        (view.has_link(shown.node, &shown.access), "<oc:share-type>3</oc:share-type>"),
+    ];
+    if types.iter().all(|(shared, _)| !shared) {
+        return out.markup("<oc:share-types/>");
+    }
+    out.markup("<oc:share-types>");
+    types.into_iter().filter(|(shared, _)| *shared).for_each(|(_, element)| out.markup(element));
+    out.markup("</oc:share-types>");
+}
+
+fn etag(out: &mut Writer, etag: &Etag) {
+    match etag {
+        Etag::Version { epoch, version } => {
+            out.hexadecimal(u64::from(*epoch));
+            out.markup(".");
+            out.hexadecimal(*version);
+        }
+        Etag::Opaque(text) => out.text(text),
+    }
+}
+
+/// The locks that cover a node. A token shows to who took the lock only: with it anybody could write (attack D5).
+fn locks(out: &mut Writer, terms: &Terms, extras: &Extras) {
+    for (lock, root) in &extras.locks {
+        active_lock(out, lock, root, terms.now, lock.principal == *terms.view.principal());
     }
 }
 
@@ -388,7 +243,8 @@ fn lock_end(extras: &Extras) -> Timestamp {
     extras.locks.first().map_or(0, |(lock, _)| lock.expires)
 }
 
-fn seconds(time: Timestamp) -> u64 {
+/// Seconds since 1970, or left; none of them are negative.
+pub(super) fn seconds(time: Timestamp) -> u64 {
     u64::try_from(time).unwrap_or_default()
 }
 
@@ -412,16 +268,6 @@ pub(super) fn active_lock(out: &mut Writer, lock: &Lock, root: &str, now: Timest
     }
     out.leaf("<d:lockroot><d:href>", root, "</d:href></d:lockroot></d:activelock>");
 }
-
-const SUPPORTED_LOCK: &str = concat!(
-    "<d:supportedlock><d:lockentry><d:lockscope><d:exclusive/></d:lockscope><d:locktype><d:write/></d:locktype></d:lockentry>",
-    "<d:lockentry><d:lockscope><d:shared/></d:lockscope><d:locktype><d:write/></d:locktype></d:lockentry></d:supportedlock>"
-);
-
-const SUPPORTED_REPORTS: &str = concat!(
-    "<d:supported-report-set><d:supported-report><d:report><d:sync-collection/></d:report></d:supported-report>",
-    "</d:supported-report-set>"
-);
 
 /// What a node has of the live properties.
 fn available(shown: &Shown<'_>, extras: &Extras) -> LiveSet {

@@ -4,6 +4,24 @@ use bytes::Bytes;
 
 use crate::domain::PropertyName;
 
+/// Digits of the largest number.
+const DECIMAL_DIGITS_MAX: usize = 20;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// `00` to `99`: decimal digits are written two at a time.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut rest: &mut [[u8; 2]] = &mut pairs;
+    let mut number = 0_u8;
+    while let Some((pair, more)) = rest.split_first_mut() {
+        *pair = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+        rest = more;
+    }
+    pairs
+};
+
 /// Appends XML to a buffer. Texts are escaped; markup can only be a constant of the program or a name that the reader has checked.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -57,27 +75,42 @@ impl Writer {
     }
 
     /// A number in decimal digits.
-    pub fn number(&mut self, mut number: u64) {
-        let mut digits = [0_u8; 20];
+    #[inline]
+    pub fn number(&mut self, number: u64) {
+        self.padded_number(number, 1);
+    }
+
+    /// A number in decimal digits, with zeros before it where it has fewer than `digits_min`.
+    pub fn padded_number(&mut self, mut number: u64, digits_min: usize) {
+        let mut digits = [b'0'; DECIMAL_DIGITS_MAX];
         let mut count = 0;
-        for slot in digits.iter_mut().rev() {
-            *slot = b'0' + u8::try_from(number % 10).unwrap_or_default();
-            number /= 10;
+        for pair in digits.rchunks_exact_mut(2) {
+            let low = usize::try_from(number % 100).unwrap_or_default();
+            pair.copy_from_slice(PAIRS.get(low).unwrap_or(b"00"));
+            number /= 100;
+            // Of the highest pair the first digit may be a zero.
+            count += if number == 0 && low < 10 { 1 } else { 2 };
+            if number == 0 {
+                break;
+            }
+        }
+        let count = count.max(digits_min).min(digits.len());
+        self.out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
+    }
+
+    /// A number in hexadecimal digits.
+    pub fn hexadecimal(&mut self, mut number: u64) {
+        let mut digits = [b'0'; 16];
+        let mut count = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = *HEX.get(usize::try_from(number & 15).unwrap_or_default()).unwrap_or(&b'0');
+            number >>= 4;
             count += 1;
             if number == 0 {
                 break;
             }
         }
         self.out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
-    }
-
-    /// A number in hexadecimal digits.
-    pub fn hexadecimal(&mut self, number: u64) {
-        let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
-        for digit in (0..digits).rev() {
-            let value = u8::try_from((number >> (digit * 4)) & 15).unwrap_or_default();
-            self.out.push(if value < 10 { b'0' + value } else { b'a' + value - 10 });
-        }
     }
 
     /// `<open>text</close>`; the tags are constants.
@@ -145,7 +178,6 @@ impl Writer {
     }
 }
 
-/// Escapes a text. Characters that XML 1.0 cannot carry at all become U+FFFD: names of files may hold them.
 /// Bytes that cannot stand as they are, or may begin something that cannot. A table, since a listing asks for every byte of every name.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
@@ -159,6 +191,7 @@ const SPECIAL: [bool; 256] = {
     special
 };
 
+/// Escapes a text. Characters that XML 1.0 cannot carry at all become U+FFFD: names of files may hold them.
 fn escape(out: &mut Vec<u8>, text: &str, attribute: bool) {
     let mut rest = text.as_bytes();
     loop {
@@ -208,12 +241,14 @@ mod tests {
 
     #[test]
     fn numbers_need_no_formatter() {
-        for number in [0, 7, 10, 255, 4096, u64::MAX] {
+        for number in [0, 7, 10, 99, 100, 255, 4096, 10_000_000, 123_456_789, u64::MAX] {
             let mut writer = Writer::new();
             writer.number(number);
             writer.markup(" ");
+            writer.padded_number(number, 8);
+            writer.markup(" ");
             writer.hexadecimal(number);
-            assert_eq!(writer.into_string(), format!("{number} {number:x}"));
+            assert_eq!(writer.into_string(), format!("{number} {number:08} {number:x}"));
         }
     }
 }

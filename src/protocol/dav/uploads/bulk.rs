@@ -12,7 +12,7 @@ use crate::domain::{Checksum, Error, Etag, Expect, PropertyChange, PutRequest, T
 use crate::limits::BULK_PARTS_MAX;
 use crate::protocol::dav::problem::{Problem, Result};
 use crate::protocol::dav::request::{Call, Payload, full};
-use crate::protocol::dav::{put, render};
+use crate::protocol::dav::{plan, put};
 use crate::wire::Body;
 
 /// Answers a POST of several files.
@@ -73,7 +73,7 @@ async fn take(call: &Call, parts: &Parts, head: &Head, path: &str) -> Result<Val
         // The client looks for what stands in the headers of a PUT.
         "OC-FileID": id,
         "X-OC-MTime": modified.map(|_set| "accepted"),
-        "permissions": render::letters(&entry.node, &entry.access).to_string(),
+        "permissions": plan::letters(entry.node.kind, &entry.access).to_string(),
     }))
 }
 
