@@ -147,6 +147,10 @@ pub const REMOTE_EVENT_BYTES_MAX: u64 = 64 * 1024;
 pub const REMOTE_VALUE_BYTES_MAX: usize = 32 * 1024;
 /// Largest page, JSON or error body that is read from a remote, in bytes.
 pub const REMOTE_PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Servers whose share endpoints are remembered.
+pub const OCM_PEERS_MAX: usize = 4096;
+/// Longest call to another server's share endpoints, discovery included: a person waits for it, and PHP servers give up after 10 s.
+pub const OCM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most header lines that are taken from a remote.
 pub const REMOTE_HEADERS_MAX: usize = 128;
 /// Most requests without a file body to one origin at a time, and as many with one.

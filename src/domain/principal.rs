@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{LinkId, UserName};
+use crate::domain::{LinkId, ShareId, UserName};
 
 /// Who a request acts for (RFC 3744's word).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,4 +13,6 @@ pub enum Principal {
     Link(LinkId),
     /// Nobody in particular.
     Anonymous,
+    /// The server of a user with whom something is shared.
+    Remote(ShareId),
 }

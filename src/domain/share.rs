@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{GroupName, Kind, MountId, NodeId, Permissions, SpaceId, Timestamp, UserName};
+use crate::domain::{CloudId, GroupName, Kind, MountId, NodeId, Permissions, SpaceId, Timestamp, UserName};
 
 /// The number of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,14 +17,17 @@ pub enum ShareWith {
     User(UserName),
     /// Everybody in a group, now and later (share type 1).
     Group(GroupName),
+    /// A user of another server (share type 6).
+    Remote(CloudId),
 }
 
 impl fmt::Display for ShareWith {
-    /// As commands write it: a name, or `group:NAME`. Names of users hold no colon.
+    /// As commands write it: a name, `group:NAME`, or `bob@cloud.example`. Names of users hold no colon.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ShareWith::User(name) => write!(formatter, "{name}"),
             ShareWith::Group(name) => write!(formatter, "group:{name}"),
+            ShareWith::Remote(user) => write!(formatter, "{user}"),
         }
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod hash;
 mod link;
 mod lock;
+mod ocm;
 mod origin;
 mod probe;
 mod share;
@@ -30,9 +31,12 @@ pub use chunks::Whole;
 pub use error::{Error, Fingerprint};
 pub use hash::Verified;
 pub use lock::RemoteLock;
+pub use ocm::{Peer, Taken, digest, same_host};
 pub use probe::{LinkState, Probe, ProbeFault};
 pub use share::{Conditions, Content, Credentials, Listing, Received, Share, ShareKey};
 pub use vendor::Traits;
+
+use tokio::time::Instant;
 
 use crate::domain::RemoteTrust;
 use origin::{Origin, OriginKey};
@@ -95,6 +99,8 @@ struct Inner {
     platform: tls::Platform,
     trust: RwLock<HashMap<String, RemoteTrust>>,
     origins: Mutex<HashMap<OriginKey, Arc<Origin>>>,
+    /// Servers as peers, by their URL, and when they were found.
+    peers: Mutex<HashMap<String, (Peer, Instant)>>,
 }
 
 /// Most origins whose clients are kept; beyond it those without running calls are dropped.
@@ -111,6 +117,7 @@ impl Remotes {
             platform: tls::Platform::default(),
             trust: RwLock::new(trust),
             origins: Mutex::default(),
+            peers: Mutex::default(),
         };
         Remotes { inner: Arc::new(inner) }
     }

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod admin;
 pub mod backup;
 mod doctor;
+pub mod federation;
 pub mod groups;
 pub mod login_flow;
 pub mod maintenance;
@@ -48,7 +49,8 @@ struct Inner {
     groups: Arc<groups::Groups>,
     shares: Arc<shares::UserShares>,
     sharing: sharing::Sharing,
-    mounting: mounts::Mounting,
+    mounting: Arc<mounts::Mounting>,
+    federation: federation::Federation,
     throttle: Arc<throttle::Throttle>,
     uploads: uploads::Uploads,
     login_flows: login_flow::LoginFlows,
@@ -85,6 +87,11 @@ impl Services {
     /// Mounts of remote shares.
     pub fn mounting(&self) -> &mounts::Mounting {
         &self.inner.mounting
+    }
+
+    /// Shares with users of other servers.
+    pub fn federation(&self) -> &federation::Federation {
+        &self.inner.federation
     }
 
     /// Who must wait before the next guess.

@@ -1,6 +1,7 @@
 //! Mounts: made from any link or WebDAV URL, kept with their passwords encrypted, and retried.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -21,7 +22,7 @@ pub struct Mounting {
     pub(super) store: Store,
     pub(super) remotes: Remotes,
     forest: Forest,
-    vault: Vault,
+    vault: Arc<Vault>,
     clock: Clock,
     own_hosts: Vec<String>,
     changing: tokio::sync::Mutex<()>,
@@ -46,7 +47,7 @@ pub(super) fn open_mounts(store: &Store, vault: &Vault, clock: &Clock, options: 
 
 impl Mounting {
     /// The mounts of a forest.
-    pub(super) fn new(store: Store, forest: Forest, remotes: Remotes, vault: Vault, clock: Clock, own_hosts: Vec<String>) -> Mounting {
+    pub(super) fn new(store: Store, forest: Forest, remotes: Remotes, vault: Arc<Vault>, clock: Clock, own_hosts: Vec<String>) -> Mounting {
         Mounting { store, remotes, forest, vault, clock, own_hosts, changing: Default::default() }
     }
 

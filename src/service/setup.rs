@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accounts::{Accounts, Disabled, Gate};
+use super::federation::Federation;
 use super::groups::Groups;
 use super::login_flow::LoginFlows;
 use super::maintenance::Maintenance;
@@ -97,6 +98,7 @@ impl Services {
         let other = |error: Refusal| OpenError::Other(error.to_string());
         let vault =
             Vault::open(&state_folder(&options.data).join("keys/secret.key")).map_err(|error| OpenError::Other(error.to_string()))?;
+        let vault = Arc::new(vault);
         let (trash, versions) = (options.trash, options.versions);
         let space_options = SpaceOptions { durability: options.durability, trash, versions, ..SpaceOptions::default() };
         let spaces = open_spaces(&store, &options.data, &clock, space_options).await?;
@@ -122,7 +124,20 @@ impl Services {
         forest.detach_lost().await;
         shares.finish().await.map_err(other)?;
         let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate, Arc::clone(&shares)).map_err(other)?;
-        let mounting = Mounting::new(store.clone(), forest.clone(), remotes, vault, clock.clone(), options.own_hosts.clone());
+        let own_hosts = options.own_hosts.clone();
+        let mounting = Mounting::new(store.clone(), forest.clone(), remotes.clone(), Arc::clone(&vault), clock.clone(), own_hosts);
+        let mounting = Arc::new(mounting);
+        let federation = Federation {
+            store: store.clone(),
+            forest: forest.clone(),
+            remotes,
+            vault,
+            clock: clock.clone(),
+            accounts: Arc::clone(&accounts),
+            shares: Arc::clone(&shares),
+            mounting: Arc::clone(&mounting),
+            public_url: options.public_url.clone(),
+        };
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let login_flows = LoginFlows::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let maintenance = Maintenance::open(store.clone()).map_err(other)?;
@@ -137,6 +152,7 @@ impl Services {
             shares,
             sharing,
             mounting,
+            federation,
             throttle,
             uploads,
             login_flows,

@@ -264,6 +264,7 @@ impl UserShares {
                 Ok(ShareWith::User(user.name.clone()))
             }
             ShareWith::Group(name) => Ok(ShareWith::Group(self.groups.require(name.as_str())?.name.clone())),
+            ShareWith::Remote(_) => Err(Refusal::refused("sharing with users of other servers is not offered yet")),
         }
     }
 
@@ -277,6 +278,7 @@ impl UserShares {
                 let others = members.filter(|name| **name != share.owner && **name != share.shared_by);
                 others.filter_map(|name| self.accounts.get(name)).collect()
             }
+            ShareWith::Remote(_) => Vec::new(),
         }
     }
 
@@ -451,7 +453,7 @@ impl UserShares {
                     done = done.and(self.follow_share(&changing, &share, group).await);
                 }
                 (ShareWith::Group(with), None) if with.folded() == name.folded() => over.push(share.id),
-                (ShareWith::Group(_) | ShareWith::User(_), _) => {}
+                (ShareWith::Group(_) | ShareWith::User(_) | ShareWith::Remote(_), _) => {}
             }
         }
         let dropped = self.forest.drop_shares(&changing, &over).await;
@@ -512,7 +514,7 @@ impl UserShares {
             match &share.with {
                 ShareWith::Group(name) => drop(groups.insert(name.clone())),
                 ShareWith::User(name) if gone(name) => over.push(share.id),
-                ShareWith::User(_) => {}
+                ShareWith::User(_) | ShareWith::Remote(_) => {}
             }
             if gone(&share.owner) || gone(&share.shared_by) {
                 over.push(share.id);

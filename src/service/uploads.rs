@@ -115,7 +115,7 @@ impl Uploads {
         let space = view.chunk_space()?;
         let most = match view.principal() {
             Principal::User(_) => USER_CHUNKS_MAX,
-            Principal::Link(_) | Principal::Anonymous => LINK_CHUNKS_MAX,
+            Principal::Link(_) | Principal::Anonymous | Principal::Remote(_) => LINK_CHUNKS_MAX,
         };
         let have: usize = self.list(view).iter().map(|upload| space.chunk_count(upload.id)).sum();
         if have < most || space.has_chunk(upload.id, chunk) {

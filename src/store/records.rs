@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::{
-    AppPassword, Group, Link, LinkId, Mount, MountId, Profile, ReceivedShare, RemoteTrust, Share, ShareId, SharedLink, SpaceId, Upload,
-    UploadId, User, UserName,
+    AppPassword, Group, Link, LinkId, Mount, MountId, Offer, Profile, ReceivedShare, RemoteTrust, SentShare, Share, ShareId, SharedLink, SpaceId,
+    Upload, UploadId, User, UserName,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;
@@ -43,6 +43,12 @@ pub enum Table {
     ReceivedShares = 13,
     /// What etags of a mount's collections are hashed with, by the mount's id.
     MountSalts = 14,
+    /// [`SentShare`] by the share's id.
+    SentShares = 15,
+    /// [`Offer`] by id.
+    Offers = 16,
+    /// What other servers are still to be told, by number.
+    Outbox = 17,
     /// [`SharedLink`] by id.
     SharedLinks = 19,
 }
@@ -128,6 +134,22 @@ impl Record for Group {
 
 impl Record for Share {
     const TABLE: Table = Table::Shares;
+    fn key(&self) -> Vec<u8> {
+        let ShareId(id) = self.id;
+        id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for SentShare {
+    const TABLE: Table = Table::SentShares;
+    fn key(&self) -> Vec<u8> {
+        let ShareId(id) = self.share;
+        id.to_be_bytes().to_vec()
+    }
+}
+
+impl Record for Offer {
+    const TABLE: Table = Table::Offers;
     fn key(&self) -> Vec<u8> {
         let ShareId(id) = self.id;
         id.to_be_bytes().to_vec()

@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use listing::{Listing, Member};
+pub use shared::SharedWith;
 pub use shares::{Changing, Shares};
 pub use source::Source;
 pub use sync::{After, Changed, Moment, NotTold, SyncLevel, SyncToken};
@@ -197,7 +198,7 @@ impl View {
     pub fn has_link(&self, node: &Node, access: &Access) -> bool {
         let own = match self.principal {
             Principal::User(_) => access.mount.is_none(),
-            Principal::Link(_) | Principal::Anonymous => false,
+            Principal::Link(_) | Principal::Anonymous | Principal::Remote(_) => false,
         };
         own && self.linked.contains(&node.id)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::domain::{
     At, Error, MountId, Name, Node, NodeId, OfflineCause, Permissions, Principal, ReceivedShare, ReceivedState, Result, Share, ShareId,
-    SpaceId, TreePath, UserName, shareable,
+    ShareWith, SpaceId, TreePath, UserName, shareable,
 };
 use crate::limits::{SHARE_DEPTH_MAX, SHARE_HOPS_MAX, SHARE_VISITS_MAX};
 use crate::space::Space;
@@ -24,6 +24,17 @@ pub(super) struct Within {
     pub(super) mount: MountId,
     /// The shared nodes that were entered, this one last.
     trail: Vec<NodeId>,
+}
+
+/// With what kinds of receivers a node is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SharedWith {
+    /// Users of this server.
+    pub users: bool,
+    /// Groups.
+    pub groups: bool,
+    /// Users of other servers.
+    pub remotes: bool,
 }
 
 /// A path in something that was shared.
@@ -44,7 +55,7 @@ impl View {
     pub fn is_own(&self) -> bool {
         match self.principal {
             Principal::User(_) => self.within.is_none(),
-            Principal::Link(_) | Principal::Anonymous => false,
+            Principal::Link(_) | Principal::Anonymous | Principal::Remote(_) => false,
         }
     }
 
@@ -93,7 +104,7 @@ impl View {
     fn may_pass_on(&self, granted: Permissions) -> bool {
         match self.principal {
             Principal::User(_) => self.within.is_none() || granted.contains(Permissions::SHARE),
-            Principal::Link(_) | Principal::Anonymous => false,
+            Principal::Link(_) | Principal::Anonymous | Principal::Remote(_) => false,
         }
     }
 
@@ -174,15 +185,20 @@ impl View {
         self.linked.is_empty() && self.forest.shares().is_empty(home)
     }
 
-    /// Whether a node is shared with users, and with groups, as far as the principal may know: owners know all, receivers what they made.
-    pub fn shared_with(&self, node: &Node, access: &Access) -> (bool, bool) {
-        let Principal::User(me) = &self.principal else { return (false, false) };
-        let shares = self.forest.shares().of_node(node.id);
-        let known = shares.iter().filter(|share| access.mount.is_none() || share.shared_by == *me);
-        known.fold((false, false), |(user, group), share| match share.with {
-            crate::domain::ShareWith::User(_) => (true, group),
-            crate::domain::ShareWith::Group(_) => (user, true),
-        })
+    /// With whom a node is shared, as far as the principal may know: owners know all, receivers what they made.
+    pub fn shared_with(&self, node: &Node, access: &Access) -> SharedWith {
+        let mut found = SharedWith::default();
+        let Principal::User(me) = &self.principal else { return found };
+        for share in self.forest.shares().of_node(node.id) {
+            if access.mount.is_none() || share.shared_by == *me {
+                match share.with {
+                    ShareWith::User(_) => found.users = true,
+                    ShareWith::Group(_) => found.groups = true,
+                    ShareWith::Remote(_) => found.remotes = true,
+                }
+            }
+        }
+        found
     }
 }
 

@@ -296,6 +296,10 @@ impl View {
                 let hash = Sha256::new_with_prefix(self.forest.inner.sealing.key()?);
                 Some(hash.chain_update(link.0.to_be_bytes()).finalize().into())
             }
+            Principal::Remote(share) => {
+                let hash = Sha256::new_with_prefix(self.forest.inner.sealing.key()?).chain_update(b"share");
+                Some(hash.chain_update(share.0.to_be_bytes()).finalize().into())
+            }
             Principal::Anonymous => Some(self.forest.inner.sealing.key()?),
         };
         Ok(Moment { at: self.space.moment()?, seal })

@@ -10,6 +10,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 pub mod date;
 pub mod href;
 pub mod multistatus;
+pub mod ocm;
 mod via;
 pub mod xml;
 

@@ -197,13 +197,14 @@ impl Values {
     }
 }
 
-/// 0 shared with users, 1 with groups, 3 by public links.
+/// 0 shared with users, 1 with groups, 3 by public links, 6 with users of other servers.
 fn share_types(out: &mut Writer, view: &View, shown: &Shown<'_>) {
-    let (users, groups) = view.shared_with(shown.node, &shown.access);
+    let with = view.shared_with(shown.node, &shown.access);
     let types = [
-        (users, "<oc:share-type>0</oc:share-type>"),
-        (groups, "<oc:share-type>1</oc:share-type>"),
+        (with.users, "<oc:share-type>0</oc:share-type>"),
+        (with.groups, "<oc:share-type>1</oc:share-type>"),
         (view.has_link(shown.node, &shown.access), "<oc:share-type>3</oc:share-type>"),
+        (with.remotes, "<oc:share-type>6</oc:share-type>"),
     ];
     if types.iter().all(|(shared, _)| !shared) {
         return out.markup("<oc:share-types/>");
@@ -235,7 +236,7 @@ fn locks(out: &mut Writer, terms: &Terms, extras: &Extras) {
 fn lock_owner(extras: &Extras) -> &str {
     match extras.locks.first().map(|(lock, _)| &lock.principal) {
         Some(Principal::User(name)) => name.as_str(),
-        Some(Principal::Link(_) | Principal::Anonymous) | None => "",
+        Some(Principal::Link(_) | Principal::Anonymous | Principal::Remote(_)) | None => "",
     }
 }
 

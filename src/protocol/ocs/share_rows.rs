@@ -10,6 +10,7 @@ use crate::service::admin::last_day;
 pub(super) const USER: u8 = 0;
 pub(super) const GROUP: u8 = 1;
 pub(super) const LINK: u8 = 3;
+pub(super) const REMOTE: u8 = 6;
 
 /// What stands for a password.
 const REDACTED: &str = "***redacted***";
@@ -90,6 +91,7 @@ impl Call {
                 let shown = self.services.groups().get(name).map_or_else(|| name.to_string(), |group| group.display_name.clone());
                 (GROUP, name.to_string(), shown)
             }
+            ShareWith::Remote(user) => (REMOTE, user.to_string(), user.to_string()),
         };
         let common = Common {
             id: share.id.0,

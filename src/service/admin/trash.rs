@@ -91,6 +91,7 @@ fn who(by: &Principal) -> String {
     match by {
         Principal::User(name) => name.to_string(),
         Principal::Link(link) => format!("link {}", link.0),
+        Principal::Remote(share) => format!("share {}", share.0),
         Principal::Anonymous => "-".to_owned(),
     }
 }
