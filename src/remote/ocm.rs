@@ -136,10 +136,10 @@ impl Remotes {
                 let page = answer.page(self).await?;
                 Ok(Some(page).filter(|page| page.trim_ascii_start().first() == Some(&b'{')))
             }
-            Ok(answer) => match Error::from_status(answer.status(), answer.headers()) {
-                busy @ Error::Busy { .. } => Err(busy),
-                _ => Ok(None),
-            },
+            Ok(answer) => {
+                let error = Error::from_status(answer.status(), answer.headers());
+                if matches!(error, Error::Busy { .. }) { Err(error) } else { Ok(None) }
+            }
             // Not where it leads, but it is alive.
             Err(Error::Redirected) => Ok(None),
             Err(error) => Err(error),
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn older_calls_carry_the_same_words() {
-        let told = |kind: &str| older_call(&Notification::new(kind, "9", Secret::new("a b"))).map(|(verb, form)| (verb, form));
+        let told = |kind: &str| older_call(&Notification::new(kind, "9", Secret::new("a b")));
         assert_eq!(told("SHARE_ACCEPTED"), Some(("accept", "token=a+b".to_owned())));
         assert_eq!(told("SHARE_CHANGE_PERMISSION"), None);
     }
