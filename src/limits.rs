@@ -151,6 +151,10 @@ pub const REMOTE_PAGE_BYTES_MAX: usize = 256 * 1024;
 pub const OCM_PEERS_MAX: usize = 4096;
 /// Longest call to another server's share endpoints, discovery included: a person waits for it, and PHP servers give up after 10 s.
 pub const OCM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most shares that the receiver of one on another server asks for.
+pub const CLOUD_RESHARES_MAX: usize = 200;
+/// Longest number that another server gives to a share, in bytes.
+pub const OCM_ID_BYTES_MAX: usize = 255;
 /// Most header lines that are taken from a remote.
 pub const REMOTE_HEADERS_MAX: usize = 128;
 /// Most requests without a file body to one origin at a time, and as many with one.

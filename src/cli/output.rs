@@ -121,7 +121,8 @@ impl Out {
 
     fn share(self, row: &ShareRow) {
         let place = row.path.as_deref().unwrap_or("(gone)");
-        self.line(&format!("share {}: {}:{place} with {}, permissions {}", row.id, row.owner, row.with, row.permissions));
+        let state = row.state.as_ref().map(|state| format!(", {state}")).unwrap_or_default();
+        self.line(&format!("share {}: {}:{place} with {}, permissions {}{state}", row.id, row.owner, row.with, row.permissions));
     }
 
     fn received_share(self, row: &ReceivedRow) {
@@ -141,9 +142,11 @@ impl Out {
             let path = row.path.clone().unwrap_or_else(|| "(gone)".to_owned());
             let expires = row.expires.clone().unwrap_or_else(|| "-".to_owned());
             let place = format!("{}:{path}", row.owner);
-            vec![row.id.to_string(), place, row.with.clone(), row.permissions.to_string(), row.shared_by.clone(), expires, row.note.clone()]
+            let state = row.state.clone().unwrap_or_else(|| "-".to_owned());
+            let permissions = row.permissions.to_string();
+            vec![row.id.to_string(), place, row.with.clone(), state, permissions, row.shared_by.clone(), expires, row.note.clone()]
         };
-        self.table(&["ID", "PATH", "WITH", "PERMISSIONS", "SHARED BY", "EXPIRES", "NOTE"], rows.iter().map(cells));
+        self.table(&["ID", "PATH", "WITH", "STATE", "PERMISSIONS", "SHARED BY", "EXPIRES", "NOTE"], rows.iter().map(cells));
     }
 
     fn received_shares(self, rows: &[ReceivedRow]) {

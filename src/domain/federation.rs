@@ -146,8 +146,12 @@ pub struct Asked {
 /// The half of a share with a user of another server that the other server needs. The share itself is a [`crate::domain::Share`] of the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentShare {
-    /// Which share.
+    /// Which share. This row outlives it until the other server was told of its end.
     pub share: ShareId,
+    /// To whom.
+    pub to: CloudId,
+    /// Whose files they are.
+    pub owner: UserName,
     /// What opens it.
     pub secret: ShareToken,
     /// The receiver's answer.

@@ -1,4 +1,4 @@
-//! Basic authentication (RFC 7617).
+//! Basic authentication (RFC 7617), and bare secrets as bearer tokens (RFC 6750).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -29,6 +29,12 @@ pub(super) fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let text = String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect());
     let (name, password) = text.split_once(':')?;
     Some(Credentials { name: Secret::new(name), password: Secret::new(password) })
+}
+
+/// Reads `Authorization: Bearer …` (RFC 6750 2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<Secret> {
+    let (scheme, text) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Secret::new(text.trim()))
 }
 
 #[cfg(test)]

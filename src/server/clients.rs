@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Limited};
 
 use super::answers;
 use super::basic::{Credentials, credentials};
-use super::http::Asked;
+use super::http::{Asked, log_unopened};
 use super::route::Route;
 use super::site::{Proof, proof};
 use crate::domain::{Permissions, Secret};
@@ -18,6 +18,7 @@ use crate::protocol::ocs::{self, Caller, Form, Problem};
 use crate::protocol::{login, public};
 use crate::service::accounts::{Attempt, Denied, Session};
 use crate::service::sharing::{Closed, Visit};
+use crate::tree::View;
 use crate::wire::Body;
 
 /// What a script in a page sends with its requests: for those a challenge would open the browser's own dialog.
@@ -85,6 +86,14 @@ impl Asked<'_> {
         let field = |name: &str| pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_ref());
         let Some(token) = field("t") else { return public::refuse(StatusCode::BAD_REQUEST) };
         let password = field("password").map(Secret::new);
+        match self.sent_share(token) {
+            Ok(share) => {
+                let question = public::Question::parse(field("dir"), field("depth"), share.name.clone());
+                return info(self.sent_view(&share).await, question).await;
+            }
+            Err(Closed::Unknown) => {}
+            Err(closed) => return self.info_closed(closed),
+        }
         let visit = Visit { token, password: password.as_ref(), address: self.client.address };
         let link = match self.app.services.sharing().open_link(visit).await {
             Ok(link) => link,
@@ -94,16 +103,7 @@ impl Asked<'_> {
         if !link.permissions.contains(Permissions::READ) {
             return public::refuse(StatusCode::FORBIDDEN);
         }
-        let Some(question) = public::Question::parse(field("dir"), field("depth"), link.name.clone()) else {
-            return public::refuse(StatusCode::BAD_REQUEST);
-        };
-        match self.link_view(&link) {
-            Ok(view) => public::share_info(view, question).await,
-            Err(error) => {
-                tracing::error!(%error, "a tree could not be opened");
-                answers::retry_after(public::refuse(StatusCode::SERVICE_UNAVAILABLE), Duration::from_secs(30))
-            }
-        }
+        info(self.link_view(&link), public::Question::parse(field("dir"), field("depth"), link.name.clone())).await
     }
 
     fn info_closed(&self, closed: Closed) -> Response<Body> {
@@ -121,6 +121,18 @@ impl Asked<'_> {
     }
 }
 
+/// What a tree holds; of one that cannot be opened now nothing is said.
+async fn info(view: crate::domain::Result<View>, question: Option<public::Question>) -> Response<Body> {
+    let Some(question) = question else { return public::refuse(StatusCode::BAD_REQUEST) };
+    match view {
+        Ok(view) => public::share_info(view, question).await,
+        Err(error) => {
+            log_unopened(&error);
+            answers::retry_after(public::refuse(StatusCode::SERVICE_UNAVAILABLE), Duration::from_secs(30))
+        }
+    }
+}
+
 /// The answer of a server in maintenance; none for what stays open. Clients stop their work at this body and try again later, instead of
 /// taking anything for gone (`protocol/clients.md` 2).
 pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming>) -> Option<Response<Body>> {
@@ -134,6 +146,7 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         | Route::UserFiles { .. }
         | Route::LinkLogin { .. }
         | Route::LinkFiles { .. }
+        | Route::SentShare { .. }
         | Route::LinkUploads { .. }
         | Route::UserUploads { .. }
         | Route::Kept { .. }

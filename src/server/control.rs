@@ -18,7 +18,7 @@ use crate::service::{Refusal, Services};
 /// What comes back.
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
     Refusal(Refusal),
 }
 
@@ -78,7 +78,7 @@ async fn converse(stream: UnixStream, services: &Services) -> io::Result<()> {
     (&mut stream).take(CONTROL_LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
     let reply = match serde_json::from_slice::<Command>(&line) {
         Ok(command) => match services.execute(command).await {
-            Ok(outcome) => Reply::Outcome(outcome),
+            Ok(outcome) => Reply::Outcome(Box::new(outcome)),
             Err(refusal) => Reply::Refusal(refusal),
         },
         // The text of the error may repeat a password.
@@ -107,7 +107,7 @@ async fn ask(mut stream: UnixStream, command: &Command) -> io::Result<Result<Out
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     Ok(match serde_json::from_slice(&answer)? {
-        Reply::Outcome(outcome) => Ok(outcome),
+        Reply::Outcome(outcome) => Ok(*outcome),
         Reply::Refusal(refusal) => Err(refusal),
     })
 }

@@ -24,7 +24,7 @@ use super::route::Route;
 use super::sendfile::Ghosts;
 use super::web::Web;
 use crate::config::Network;
-use crate::domain::{Kind, Link, Secret, User};
+use crate::domain::{Error, Kind, Link, Secret, User};
 use crate::limits::HEADERS_BYTES_MAX;
 use crate::protocol::dav::{self, Place};
 use crate::protocol::public::Passes;
@@ -115,6 +115,7 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::Bulk => asked.bulk(request).await,
         Route::Kept { root, user, tree } => asked.kept(request, root, user.as_deref(), tree).await,
         Route::LinkLogin { root } => asked.link_login(request, root).await,
+        Route::SentShare { root, id } => asked.sent_by_number(request, root, &id).await,
         Route::LinkFiles { root, token } => asked.link_files(request, root, &token).await,
         Route::LinkUploads { root, token } => asked.link_uploads(request, &root, &token).await,
         Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
@@ -240,7 +241,7 @@ impl Asked<'_> {
         self.serve(place, request, self.root(root, aliases), view).await
     }
 
-    fn root(&self, prefix: String, aliases: Vec<String>) -> dav::Root {
+    pub(super) fn root(&self, prefix: String, aliases: Vec<String>) -> dav::Root {
         let aliases = aliases.into_iter().filter(|alias| *alias != prefix).collect();
         let hosts = self.app.services.options().own_hosts.clone();
         let services = &self.app.services;
@@ -264,6 +265,11 @@ impl Asked<'_> {
     /// `/public.php/webdav`: the token is the name. Unknown and wrong are both 401, as clients of this root expect.
     async fn link_login(self, request: Request<Body>, root: String) -> Response<Body> {
         let Some(Credentials { name, password }) = credentials(request.headers()) else { return answers::unauthorized() };
+        match self.sent_share(name.expose()) {
+            Ok(share) => return self.serve_sent(request, root, &share).await,
+            Err(Closed::Unknown) => {}
+            Err(closed) => return self.closed(closed),
+        }
         match self.open(name.expose(), Some(&password)).await {
             Ok(link) => self.serve_link(Place::Files, request, root, &link).await,
             Err(Closed::Unknown) => answers::unauthorized(),
@@ -298,7 +304,7 @@ impl Asked<'_> {
         self.app.services.forest().link_view(link, &shown, self.via.clone())
     }
 
-    fn closed(&self, closed: Closed) -> Response<Body> {
+    pub(super) fn closed(&self, closed: Closed) -> Response<Body> {
         match closed {
             Closed::Unknown => answers::not_found(),
             Closed::Disabled => answers::unavailable(answers::DISABLED_WAIT),
@@ -312,15 +318,30 @@ impl Asked<'_> {
         }
     }
 
-    async fn serve(&self, place: Place<'_>, request: Request<Body>, root: dav::Root, view: crate::domain::Result<View>) -> Response<Body> {
+    pub(super) async fn serve(
+        &self,
+        place: Place<'_>,
+        request: Request<Body>,
+        root: dav::Root,
+        view: crate::domain::Result<View>,
+    ) -> Response<Body> {
         match view {
             Ok(view) => dav::handle_at(place, spelt(request, &self.app.prefix), view, root).await,
             // A fault of ours must never look like absence or a wrong password.
             Err(error) => {
-                tracing::error!(%error, "a tree could not be opened");
+                log_unopened(&error);
                 answers::unavailable(Duration::from_secs(30))
             }
         }
+    }
+}
+
+/// Says that a tree could not be opened, where that is a fault of ours.
+pub(super) fn log_unopened(error: &Error) {
+    if matches!(error, Error::Unavailable { .. }) {
+        tracing::debug!(%error, "a tree is not open now");
+    } else {
+        tracing::error!(%error, "a tree could not be opened");
     }
 }
 

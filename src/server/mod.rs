@@ -17,6 +17,7 @@ mod peer;
 mod prompt;
 mod route;
 mod sendfile;
+mod sent;
 mod serve;
 mod site;
 mod stream;
@@ -229,6 +230,8 @@ fn background(tasks: &Tasks, services: &Services) {
             }
         }
     });
+    let sent = services.clone();
+    tasks.spawn_until_stop(async move { sent.federation().follow_ends().await });
     let exporting = services.clone();
     tasks.spawn_until_stop(async move {
         loop {

@@ -47,6 +47,13 @@ pub(super) enum Route {
         /// The root, as it stands in the URL.
         root: String,
     },
+    /// What is shared with a user of another server: `/remote.php/dav/ocm/NUMBER`, `/dav/ocm/NUMBER`.
+    SentShare {
+        /// The root, as it stands in the URL.
+        root: String,
+        /// The number of the share.
+        id: String,
+    },
     /// A link whose token stands in the URL: `/public.php/dav/files/TOKEN`, `/remote.php/dav/public-files/TOKEN`.
     LinkFiles {
         /// The root, as it stands in the URL.
@@ -121,6 +128,7 @@ const KEPT: &[(&str, dav::Tree)] = &[
 const META: &[&str] = &["/remote.php/dav/meta", "/dav/meta"];
 const LINK_FILES: &[&str] = &["/public.php/dav/files/", "/remote.php/dav/public-files/", "/dav/public-files/"];
 const LINK_UPLOADS: &str = "/public.php/dav/uploads/";
+const SENT_SHARES: &[&str] = &["/remote.php/dav/ocm/", "/dav/ocm/"];
 const HOMES: &[&str] = &["/remote.php/webdav", "/webdav"];
 const PAGES: &[&str] = &["/s/", "/index.php/s/"];
 const LOGIN: &str = "/login/v2";
@@ -159,6 +167,11 @@ impl Route {
                 return Route::LinkFiles { root: spelt(&format!("{root}{segment}")), token };
             }
         }
+        for root in SENT_SHARES {
+            if let Some((segment, id)) = named(inner, root) {
+                return Route::SentShare { root: spelt(&format!("{root}{segment}")), id };
+            }
+        }
         if let Some((segment, token)) = named(inner, LINK_UPLOADS) {
             return Route::LinkUploads { root: spelt(&format!("{LINK_UPLOADS}{segment}")), token };
         }
@@ -187,6 +200,7 @@ impl Route {
             Route::Bulk => "bulk",
             Route::Kept { .. } => "kept",
             Route::LinkLogin { .. } => "link-login",
+            Route::SentShare { .. } => "sent-share",
             Route::LinkFiles { .. } => "link-files",
             Route::LinkUploads { .. } => "link-uploads",
             Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
@@ -283,6 +297,8 @@ mod tests {
         check("/remote.php/dav/meta/7/v", kept("/remote.php/dav/meta", None, dav::Tree::Meta));
         check("/public.php/dav/uploads/TOK/1/2", Route::LinkUploads { root: text("/public.php/dav/uploads/TOK"), token: text("TOK") });
         check("/public.php/webdav/", Route::LinkLogin { root: text("/public.php/webdav") });
+        check("/remote.php/dav/ocm/7/a", Route::SentShare { root: text("/remote.php/dav/ocm/7"), id: text("7") });
+        check("/remote.php/dav/ocm/", Route::Unknown);
         for root in LINK_FILES {
             check(&format!("{root}TOK/a"), Route::LinkFiles { root: format!("{root}TOK"), token: text("TOK") });
         }

@@ -65,6 +65,7 @@ impl Web {
             | Route::Kept { .. }
             | Route::LinkLogin { .. }
             | Route::LinkFiles { .. }
+            | Route::SentShare { .. }
             | Route::LinkUploads { .. }
             | Route::LinkPage { .. }
             | Route::Status

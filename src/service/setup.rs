@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accounts::{Accounts, Disabled, Gate};
-use super::federation::Federation;
+use super::federation::{Federation, Ledger};
 use super::groups::Groups;
 use super::login_flow::LoginFlows;
 use super::maintenance::Maintenance;
@@ -123,7 +123,7 @@ impl Services {
         // Before anything is hung, and before the rows of what was purged are collected: they tell what was purged.
         forest.detach_lost().await;
         shares.finish().await.map_err(other)?;
-        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate, Arc::clone(&shares)).map_err(other)?;
+        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate.clone(), Arc::clone(&shares)).map_err(other)?;
         let own_hosts = options.own_hosts.clone();
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes.clone(), Arc::clone(&vault), clock.clone(), own_hosts);
         let mounting = Arc::new(mounting);
@@ -136,8 +136,12 @@ impl Services {
             accounts: Arc::clone(&accounts),
             shares: Arc::clone(&shares),
             mounting: Arc::clone(&mounting),
+            gate,
+            sent: Ledger::open(&store).map_err(other)?,
             public_url: options.public_url.clone(),
+            own_hosts: options.own_hosts.clone(),
         };
+        federation.finish().await.map_err(other)?;
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let login_flows = LoginFlows::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let maintenance = Maintenance::open(store.clone()).map_err(other)?;

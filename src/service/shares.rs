@@ -170,11 +170,27 @@ impl UserShares {
         Ok(self.forest.passed_on(&home, node, (*parent, shared_by)).await?)
     }
 
-    /// Shares a node.
+    /// Shares a node with a user or a group of this server.
     ///
     /// # Errors
     /// Where there is nothing, or the sharer may not, or not with them.
     pub async fn create(&self, sharer: &User, new: NewShare) -> Result<Arc<Share>> {
+        let (changing, share) = self.draft(sharer, new).await?;
+        if matches!(share.with, ShareWith::Remote(_)) {
+            return Err(Refusal::failed("a share with a user of another server has to be sent there"));
+        }
+        let id = share.id;
+        let receivers = self.users_of(&share);
+        self.give(&changing, Some(share), receivers).await?;
+        tracing::info!(share.id = id.0, user.id = %sharer.name, "a share was made");
+        self.require(id)
+    }
+
+    /// A share that may be made, not written yet, and the turn to write it.
+    ///
+    /// # Errors
+    /// Where there is nothing, or the sharer may not, or not with them.
+    pub(super) async fn draft(&self, sharer: &User, new: NewShare) -> Result<(Changing, Share)> {
         self.usable_terms(new.expires, &new.note)?;
         if new.path.is_root() {
             return Err(Refusal::refused("the top folder cannot be shared; share what is in it"));
@@ -193,14 +209,12 @@ impl UserShares {
                 (parent.owner.clone(), parent.space, Some(parent.id))
             }
         };
-        let with = self.receiver(&new.with, &owner, sharer)?;
+        let with = self.receiver(&new.with, &owner, &sharer.name)?;
         let siblings = self.forest.shares().of_node(entry.node.id);
-        if siblings.iter().any(|share| share.with == with && share.shared_by == sharer.name) {
+        if siblings.iter().any(|share| same(&share.with, &with) && share.shared_by == sharer.name) {
             return Err(Refusal::refused(format!("{} is shared with {with} already", new.path)));
         }
-        if self.list(sharer).iter().filter(|share| share.shared_by == sharer.name).count() >= USER_SHARES_MAX {
-            return Err(Refusal::refused(format!("`{}` shares {USER_SHARES_MAX} things already", sharer.name)));
-        }
+        self.room_for_more(&sharer.name)?;
         let share = Share {
             id: ShareId(self.store.next_id()?),
             owner,
@@ -216,11 +230,15 @@ impl UserShares {
             expires: new.expires,
             note: new.note,
         };
-        let id = share.id;
-        let receivers = self.users_of(&share);
-        self.give(&changing, Some(share), receivers).await?;
-        tracing::info!(share.id = id.0, user.id = %sharer.name, "a share was made");
-        self.require(id)
+        Ok((changing, share))
+    }
+
+    /// Whether a user may make one more share.
+    pub(super) fn room_for_more(&self, sharer: &UserName) -> Result<()> {
+        if self.forest.shares().all().iter().filter(|share| share.shared_by == *sharer).count() >= USER_SHARES_MAX {
+            return Err(Refusal::refused(format!("`{sharer}` shares {USER_SHARES_MAX} things already")));
+        }
+        Ok(())
     }
 
     /// The share by which somebody has a node that is to be shared on: of several, the one that grants most.
@@ -239,10 +257,16 @@ impl UserShares {
         if !(rights & entry.access.granted).contains(Permissions::SHARE) {
             return Err(Refusal::refused("this may not be shared on"));
         }
-        if self.hops(&parent) + 1 >= SHARE_HOPS_MAX {
+        self.one_more_hop(&parent)?;
+        Ok(parent)
+    }
+
+    /// Whether a share may be shared on once more.
+    pub(super) fn one_more_hop(&self, share: &Share) -> Result<()> {
+        if self.hops(share) + 1 >= SHARE_HOPS_MAX {
             return Err(Refusal::refused(format!("this was shared on {SHARE_HOPS_MAX} times already")));
         }
-        Ok(parent)
+        Ok(())
     }
 
     fn hops(&self, share: &Share) -> usize {
@@ -251,25 +275,26 @@ impl UserShares {
     }
 
     /// With whom, by the names of their accounts. Not with who has it already.
-    fn receiver(&self, with: &ShareWith, owner: &UserName, sharer: &User) -> Result<ShareWith> {
+    pub(super) fn receiver(&self, with: &ShareWith, owner: &UserName, sharer: &UserName) -> Result<ShareWith> {
         match with {
             ShareWith::User(name) => {
                 let user = self.accounts.require(name.as_str())?;
                 if user.name == *owner {
                     return Err(Refusal::refused(format!("`{owner}` is the owner of it")));
                 }
-                if user.name == sharer.name {
+                if user.name == *sharer {
                     return Err(Refusal::refused("nobody shares with themselves"));
                 }
                 Ok(ShareWith::User(user.name.clone()))
             }
             ShareWith::Group(name) => Ok(ShareWith::Group(self.groups.require(name.as_str())?.name.clone())),
-            ShareWith::Remote(_) => Err(Refusal::refused("sharing with users of other servers is not offered yet")),
+            // Whether there is such a user is known to the other server alone.
+            ShareWith::Remote(user) => Ok(ShareWith::Remote(user.clone())),
         }
     }
 
     /// Who receives a share now.
-    fn users_of(&self, share: &Share) -> Vec<Arc<User>> {
+    pub(super) fn users_of(&self, share: &Share) -> Vec<Arc<User>> {
         match &share.with {
             ShareWith::User(name) => self.accounts.get(name).into_iter().collect(),
             ShareWith::Group(name) => {
@@ -283,7 +308,7 @@ impl UserShares {
     }
 
     /// Writes a share, if it is new, and gives it to these users.
-    async fn give(&self, changing: &Changing, share: Option<Share>, users: Vec<Arc<User>>) -> Result<()> {
+    pub(super) async fn give(&self, changing: &Changing, share: Option<Share>, users: Vec<Arc<User>>) -> Result<()> {
         let Some(given) = share.clone() else { return Ok(()) };
         let known = self.forest.shares().get(given.id).is_some();
         let mut ends = Vec::with_capacity(users.len());
@@ -546,6 +571,14 @@ impl UserShares {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether both mean the same receivers, however an address is written.
+pub(super) fn same(one: &ShareWith, other: &ShareWith) -> bool {
+    match (one, other) {
+        (ShareWith::Remote(one), ShareWith::Remote(other)) => one.is(other),
+        (ShareWith::User(_) | ShareWith::Group(_) | ShareWith::Remote(_), _) => one == other,
     }
 }
 

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::{
-    AppPassword, Group, Link, LinkId, Mount, MountId, Offer, Profile, ReceivedShare, RemoteTrust, SentShare, Share, ShareId, SharedLink, SpaceId,
-    Upload, UploadId, User, UserName,
+    AppPassword, Group, Link, LinkId, Mount, MountId, Offer, Profile, ReceivedShare, RemoteTrust, SentShare, Share, ShareId, SharedLink,
+    SpaceId, Upload, UploadId, User, UserName,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;

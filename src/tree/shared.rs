@@ -16,6 +16,7 @@ use crate::limits::{SHARE_DEPTH_MAX, SHARE_HOPS_MAX, SHARE_VISITS_MAX};
 use crate::space::Space;
 use crate::tree::shares::Changing;
 use crate::tree::{Access, Entry, Forest, Owner, View};
+use crate::wire::Via;
 
 /// How a view came to be that shows a share.
 #[derive(Debug, Clone)]
@@ -233,8 +234,12 @@ impl Forest {
         let mut granted = Permissions::ALL;
         for _ in 0..SHARE_HOPS_MAX {
             let Some(share) = self.shares().get(parent).filter(|share| !share.is_expired(now)) else { return Ok(Permissions::NONE) };
-            let may = share.permissions.contains(Permissions::SHARE) && self.shares().received(share.id, &by).is_some();
-            if !may || !space.is_within(node, share.node).await? {
+            let has = match share.with {
+                ShareWith::User(_) | ShareWith::Group(_) => self.shares().received(share.id, &by).is_some(),
+                // Its receiver asked for what was made from it, and has no end of it here.
+                ShareWith::Remote(_) => true,
+            };
+            if !has || !share.permissions.contains(Permissions::SHARE) || !space.is_within(node, share.node).await? {
                 return Ok(Permissions::NONE);
             }
             granted = granted & share.permissions & shareable(share.kind);
@@ -242,6 +247,19 @@ impl Forest {
             (node, parent, by) = (share.node, above, share.shared_by.clone());
         }
         Ok(Permissions::NONE)
+    }
+
+    /// What a share shows to the server of a user elsewhere. Who holds its secret was judged before.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it grants nothing now, but may again; [`Error::Internal`] where the owner's home is not registered.
+    pub async fn remote_view(&self, share: &Share, via: Via) -> Result<View> {
+        let home = self.spaces().get(share.space).ok_or_else(away)?;
+        let granted = self.rights(&home, share).await?;
+        if !granted.contains(Permissions::READ) {
+            return Err(away());
+        }
+        self.view(Principal::Remote(share.id), share.space, share.node, granted, self.owner_of(share), via)
     }
 
     /// Hangs a share into the top folder of its receiver, under its name or a free variant of it.

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
-use crate::domain::{Clock, MountId, Node, NodeId, ReceivedShare, ReceivedState, Result, Share, ShareId, SpaceId, UserName};
+use crate::domain::{Clock, MountId, Node, NodeId, ReceivedShare, ReceivedState, Result, SentShare, Share, ShareId, SpaceId, UserName};
 use crate::store::{Batch, Record as _, Store};
 
 /// The name of an account that is shown to people.
@@ -31,6 +31,8 @@ struct Inner {
     mourner: OnceLock<Mourner>,
     /// One change at a time.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// Rung when shares end.
+    ended: Notify,
 }
 
 #[derive(Default)]
@@ -72,8 +74,15 @@ impl Shares {
         for received in store.list::<ReceivedShare>()? {
             index.receive(received);
         }
-        let inner =
-            Inner { store, clock, index: RwLock::new(index), namer: OnceLock::new(), mourner: OnceLock::new(), changing: Arc::default() };
+        let inner = Inner {
+            store,
+            clock,
+            index: RwLock::new(index),
+            namer: OnceLock::new(),
+            mourner: OnceLock::new(),
+            changing: Arc::default(),
+            ended: Notify::new(),
+        };
         Ok(Shares { inner: Arc::new(inner) })
     }
 
@@ -94,6 +103,16 @@ impl Shares {
 
     pub(super) fn clock(&self) -> &Clock {
         &self.inner.clock
+    }
+
+    /// Waits until a share has ended since the last wait: other servers may have to be told.
+    pub async fn ended(&self) {
+        self.inner.ended.notified().await;
+    }
+
+    /// Wakes who waits for shares to end.
+    pub fn ring(&self) {
+        self.inner.ended.notify_one();
     }
 
     /// Waits for the turn to change something.
@@ -213,6 +232,16 @@ impl Changing {
         Ok(())
     }
 
+    /// Writes a new share with a user of another server and what that server needs of it, both at once.
+    ///
+    /// # Errors
+    /// Where the store refuses; then everything is as before.
+    pub async fn put_sent(&self, share: &Share, sent: &SentShare) -> Result<()> {
+        self.commit(Batch::new().put(share).put(sent)).await?;
+        self.shares.write().insert(share.clone());
+        Ok(())
+    }
+
     /// Removes shares, and these ends of others, all at once.
     ///
     /// # Errors
@@ -229,6 +258,9 @@ impl Changing {
         drop(index);
         if let Some(mourner) = self.shares.inner.mourner.get() {
             mourner(&ends);
+        }
+        if !gone.is_empty() {
+            self.shares.ring();
         }
         Ok(())
     }

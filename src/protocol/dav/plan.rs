@@ -243,7 +243,8 @@ impl Draft<'_> {
         let granted = self.shape.access.granted;
         match (self.terms.view.principal(), self.shape.kind) {
             (Principal::User(_), Kind::File) => granted & file,
-            (Principal::User(_), Kind::Collection | Kind::Mount) | (Principal::Link(_) | Principal::Anonymous | Principal::Remote(_), _) => granted,
+            (Principal::User(_), Kind::Collection | Kind::Mount)
+            | (Principal::Link(_) | Principal::Anonymous | Principal::Remote(_), _) => granted,
         }
     }
 

@@ -120,6 +120,6 @@ fn sharing(call: &Call) -> Value {
         ("user_enumeration", Value::map([("enabled", true.into()), ("group_members_only", false.into())])),
         ("search_min_length", SEARCH_CHARS_MIN.into()),
         ("default_permissions", 31_u64.into()),
-        ("federation", Value::map([("outgoing", FEATURES.federation.into()), ("incoming", FEATURES.federation.into())])),
+        ("federation", Value::map([("outgoing", FEATURES.federation_outgoing.into()), ("incoming", FEATURES.federation_incoming.into())])),
     ])
 }

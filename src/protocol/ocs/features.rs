@@ -20,8 +20,10 @@ pub struct Features {
     pub group_shares: bool,
     /// Receivers may share on.
     pub resharing: bool,
-    /// Federated shares by Open Cloud Mesh.
-    pub federation: bool,
+    /// Shares with users of other servers, by Open Cloud Mesh.
+    pub federation_outgoing: bool,
+    /// Shares of users of other servers, by Open Cloud Mesh.
+    pub federation_incoming: bool,
 }
 
 /// What this server offers.
@@ -34,7 +36,8 @@ pub const FEATURES: Features = Features {
     user_shares: true,
     group_shares: true,
     resharing: true,
-    federation: false,
+    federation_outgoing: true,
+    federation_incoming: false,
 };
 
 /// Largest chunk that clients are advised to send, in bytes.

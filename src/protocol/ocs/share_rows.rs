@@ -117,6 +117,14 @@ impl Call {
             ("share_with_additional_info", Value::Null),
             ("token", Value::Null),
         ]);
+        // Who asked for it stands in the place of who let it out: the owner is to know.
+        if let Some(asked) = self.services.federation().sent(share.id).and_then(|sent| sent.asked.clone()) {
+            for (name, value) in &mut fields {
+                if matches!(*name, "uid_owner" | "displayname_owner") {
+                    *value = asked.by.to_string().into();
+                }
+            }
+        }
         if let Some(state) = state {
             let (owncloud, nextcloud) = match state {
                 ReceivedState::Accepted => (0_u64, 1_u64),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::domain::User;
+use crate::domain::{CloudId, User};
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
-use crate::protocol::ocs::share_rows::{GROUP, USER};
+use crate::protocol::ocs::share_rows::{GROUP, REMOTE, USER};
 
 /// Shortest text that is searched for, in characters: what clients are told, so that they do not ask for less.
 pub(super) const SEARCH_CHARS_MIN: u32 = 2;
@@ -64,6 +64,20 @@ pub(super) fn sharees(call: &Call) -> Answer {
     let (exact_users, users) = paged(&mut users.into_iter());
     let (exact_groups, groups) = paged(&mut groups.into_iter());
     let none = Value::nothing;
-    let exact = Value::map([("users", exact_users), ("groups", exact_groups), ("remotes", none()), ("emails", none())]);
+    let remotes = remote(call).filter(|_| wanted(REMOTE)).map_or_else(none, |found| Value::list([found]));
+    let exact = Value::map([("users", exact_users), ("groups", exact_groups), ("remotes", remotes), ("emails", none())]);
     Ok(Value::map([("exact", exact), ("users", users), ("groups", groups), ("remotes", none()), ("emails", none())]))
+}
+
+/// The user of another server whose whole address was searched for. Whether there is one is asked when something is shared with them.
+fn remote(call: &Call) -> Option<Value> {
+    let address = CloudId::parse(call.parameters.get("search")?).ok().filter(|address| !call.services.federation().is_ours(address))?;
+    let written = if address.is_plain() { address.with_scheme() } else { address.to_string() };
+    let value = Value::map([
+        ("shareType", u32::from(REMOTE).into()),
+        ("shareWith", written.clone().into()),
+        ("server", address.host().to_owned().into()),
+    ]);
+    let shown = format!("{} ({})", address.user(), address.host());
+    Some(Value::map([("label", shown.into()), ("value", value), ("shareWithDisplayNameUnique", written.into())]))
 }

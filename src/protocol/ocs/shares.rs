@@ -1,17 +1,17 @@
-//! The share API: shares with users (0), groups (1) and public links (3), as both families of clients make, list, change and end them
-//! (`protocol/owncloud.md` 3.6, `protocol/nextcloud.md` 2.1). Links and shares take their numbers from one row.
+//! The share API: shares with users (0), groups (1), public links (3) and users of other servers (6), as both families of clients make, list,
+//! change and end them (`protocol/owncloud.md` 3.6, `protocol/nextcloud.md` 2.1). Links and shares take their numbers from one row.
 
 use std::sync::Arc;
 
 use http::Method;
 
 use crate::domain::{
-    Error, GroupName, Link, LinkId, NodeId, Permissions, ReceivedState, Secret, Share, ShareId, ShareWith, Timestamp, TreePath, User,
-    UserName,
+    CloudId, Error, GroupName, Link, LinkId, NodeId, Permissions, ReceivedState, Secret, Share, ShareId, ShareWith, Timestamp, TreePath,
+    User, UserName,
 };
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
-use crate::protocol::ocs::share_rows::{GROUP, LINK, USER};
+use crate::protocol::ocs::share_rows::{GROUP, LINK, REMOTE, USER};
 use crate::service::admin::end_of;
 use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::sharing::{LinkChange, NewLink};
@@ -187,13 +187,18 @@ async fn create(call: &Call, user: &User) -> Answer {
             let known = GroupName::parse(with).ok().filter(|name| call.services.groups().get(name).is_some());
             ShareWith::Group(known.ok_or_else(|| Problem::new(404, "Please specify a valid group"))?)
         }
+        Some(REMOTE) => {
+            let address = CloudId::parse(with).map_err(|_invalid| Problem::new(404, "Please specify a valid federated account ID"))?;
+            ShareWith::Remote(address)
+        }
         Some(LINK) => return create_link(call, user, (path, &entry), expires).await,
         Some(_) | None => return Err(Problem::bad_request("Unknown share type")),
     };
     let permissions = permissions(call)?;
     let note = call.parameters.get("note").unwrap_or_default().to_owned();
     // Rights that a file cannot have are left out, as clients expect who send the same for both.
-    let share = call.services.shares().create(user, NewShare { path, with, permissions, expires, note }).await?;
+    let sent = call.services.federation().send(user, NewShare { path, with, permissions, expires, note }).await;
+    let share = sent.map_err(crate::service::Refusal::from)?;
     call.share_row(user, &share, None).await
 }
 

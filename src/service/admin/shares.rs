@@ -1,11 +1,12 @@
-//! Commands about shares between users.
+//! Commands about shares with users, of this server and of others.
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::execute::{end_of, last_day, rfc3339, tree_path};
-use crate::domain::{GroupName, Kind, Permissions, ReceivedState, Share, ShareId, ShareWith, UserName};
+use crate::domain::{CloudId, GroupName, Kind, Permissions, ReceivedState, SentState, Share, ShareId, ShareWith, UserName};
+use crate::service::federation::NotSent;
 use crate::service::refusal::Result;
 use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::{Refusal, Services};
@@ -13,13 +14,13 @@ use crate::service::{Refusal, Services};
 /// What is asked for: on the command line, whose help these comments are, and through the control socket.
 #[derive(Debug, Clone, Serialize, Deserialize, Subcommand)]
 pub enum ShareCommand {
-    /// Share a file or folder with a user or a group of this server
+    /// Share a file or folder with a user or a group of this server, or with a user of another one
     Create {
         /// Who shares
         user: String,
         /// Where it is, such as /Photos
         path: String,
-        /// A user, or group:NAME
+        /// A user, group:NAME, or the address of a user of another server, such as bob@cloud.example
         with: String,
         #[command(flatten)]
         /// What it allows.
@@ -92,11 +93,14 @@ pub struct ShareRow {
     pub path: Option<String>,
     /// `file` or `folder`.
     pub kind: String,
-    /// A user, or `group:NAME`.
+    /// A user, `group:NAME`, or the address of a user of another server.
     pub with: String,
+    /// What that user made of it: `sending`, `pending`, `accepted` or `declined`; none of a share that stays here.
+    #[serde(default)]
+    pub state: Option<String>,
     /// The sum of 1 read, 2 update, 4 create, 8 delete, 16 share.
     pub permissions: u8,
-    /// Who made it.
+    /// Who made it: a user, or the address of who asked for it on another server.
     pub shared_by: String,
     /// The share that it was made from.
     pub parent: Option<u64>,
@@ -142,12 +146,12 @@ impl Services {
                 let sharer = self.accounts().require(&user)?;
                 let new = NewShare {
                     path: tree_path(&path)?,
-                    with: receiver(&with)?,
+                    with: self.receiver(&with)?,
                     permissions: terms.permissions.as_deref().map(permissions_of).transpose()?,
                     expires: terms.expires.as_deref().filter(|day| !day.is_empty()).map(end_of).transpose()?,
                     note: terms.note.unwrap_or_default(),
                 };
-                let share = self.shares().create(&sharer, new).await?;
+                let share = self.federation().send(&sharer, new).await.map_err(NotSent::for_administrators)?;
                 Ok(Outcome::Share(self.share_row(&share).await?))
             }
             ShareCommand::List { user } => {
@@ -195,6 +199,15 @@ impl Services {
         }
     }
 
+    /// A user, a group, or an address where no user is called so: names of users may look like one.
+    fn receiver(&self, text: &str) -> Result<ShareWith> {
+        let user = UserName::parse(text).ok().and_then(|name| self.accounts().get(&name));
+        match (user, CloudId::parse(text)) {
+            (None, Ok(address)) if !text.starts_with("group:") => Ok(ShareWith::Remote(address)),
+            (Some(_) | None, _) => receiver(text),
+        }
+    }
+
     /// What is shown of a share.
     async fn share_row(&self, share: &Share) -> Result<ShareRow> {
         let home = self.spaces().get(share.space);
@@ -202,14 +215,17 @@ impl Services {
             Some(home) => home.path_of(share.node).await?,
             None => None,
         };
+        let sent = self.federation().sent(share.id).filter(|_| matches!(share.with, ShareWith::Remote(_)));
+        let asked = self.federation().sent(share.id).and_then(|sent| sent.asked.clone());
         Ok(ShareRow {
             id: share.id.0,
             owner: share.owner.to_string(),
             path: path.map(|path| path.to_string()),
             kind: kind_word(share.kind).to_owned(),
             with: share.with.to_string(),
+            state: sent.map(|sent| sent_word(sent.state).to_owned()),
             permissions: share.permissions.0,
-            shared_by: share.shared_by.to_string(),
+            shared_by: asked.map_or_else(|| share.shared_by.to_string(), |asked| asked.by.to_string()),
             parent: share.parent.map(|parent| parent.0),
             expires: share.expires.and_then(last_day),
             note: share.note.clone(),
@@ -242,6 +258,15 @@ impl Services {
             .to_owned(),
             note: share.note.clone(),
         })
+    }
+}
+
+fn sent_word(state: SentState) -> &'static str {
+    match state {
+        SentState::Sending => "sending",
+        SentState::Pending => "pending",
+        SentState::Accepted => "accepted",
+        SentState::Declined => "declined",
     }
 }
 

@@ -5,9 +5,18 @@
 //! **Invariants:** a secret is durable before the other server learns it; rights are worked out over the whole chain at each request; nothing
 //! that another server says ends more than the share whose secret it knows.
 
+mod door;
+mod not_sent;
+mod replies;
+mod sent;
+mod tell;
+
 use std::sync::Arc;
 
-use super::accounts::Accounts;
+pub use not_sent::NotSent;
+pub(super) use sent::Ledger;
+
+use super::accounts::{Accounts, Gate};
 use super::mounts::Mounting;
 use super::secrets::Vault;
 use super::shares::UserShares;
@@ -26,8 +35,13 @@ pub struct Federation {
     pub(super) accounts: Arc<Accounts>,
     pub(super) shares: Arc<UserShares>,
     pub(super) mounting: Arc<Mounting>,
+    pub(super) gate: Gate,
+    /// What is shared with users of other servers.
+    pub(super) sent: Ledger,
     /// Our own URL, by which others reach us.
     pub(super) public_url: String,
+    /// Further names of this server, lower case, as `host[:port]`.
+    pub(super) own_hosts: Vec<String>,
 }
 
 impl Federation {
@@ -39,8 +53,9 @@ impl Federation {
         CloudId::at(user.as_str(), &self.public_url)
     }
 
-    /// Whether an address is of this server, by its public URL.
+    /// Whether an address is of this server, by its public URL or another name of it.
     pub fn is_ours(&self, address: &CloudId) -> bool {
-        CloudId::at("anybody", &self.public_url).is_ok_and(|ours| ours.host() == address.host())
+        let public = CloudId::at("anybody", &self.public_url).is_ok_and(|ours| ours.host() == address.host());
+        public || self.own_hosts.iter().any(|own| own == address.host())
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod bad_remote;
 pub(crate) mod dav_only;
 pub(crate) mod federation;
 pub(crate) mod mounted;
+pub(crate) mod ocm_peer;
 pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sharing;

@@ -1,0 +1,66 @@
+//! The door of what is shared with users of other servers: whose secret opens which share. Unknown and ended look alike, and unknown ones count
+//! as guesses on every way in (attack F4).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Federation;
+use crate::domain::{Error, Share, ShareId, ShareWith};
+use crate::service::passwords::{Verdict, hex};
+use crate::service::sharing::Closed;
+use crate::tree::View;
+use crate::wire::Via;
+
+impl Federation {
+    /// What a secret opens, where it may be the token of a link as well: an unknown one is for the links to count.
+    ///
+    /// # Errors
+    /// [`Closed::Unknown`], [`Closed::Disabled`], [`Closed::Throttled`].
+    pub fn open(&self, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
+        if let Some(wait) = self.gate.throttle.address_waits(address) {
+            return Err(Closed::Throttled(wait));
+        }
+        let sent = self.sent.opened_by(secret).ok_or(Closed::Unknown)?;
+        let share = self.forest.shares().get(sent.share).filter(|share| !share.is_expired(self.clock.now())).ok_or(Closed::Unknown)?;
+        match share.with {
+            // One that was asked for by a receiver elsewhere, for a user of ours: its secret only says who asked.
+            ShareWith::User(_) | ShareWith::Group(_) => Err(Closed::Unknown),
+            // It may come back, and a server that is told that it is gone lets go of it.
+            ShareWith::Remote(_) if [&share.owner, &share.shared_by].iter().any(|user| self.gate.disabled.holds(user)) => {
+                Err(Closed::Disabled)
+            }
+            ShareWith::Remote(_) => Ok(share),
+        }
+    }
+
+    /// The share of a number, for whoever brings its secret.
+    ///
+    /// # Errors
+    /// As [`Federation::open`]; a secret that is not of this share counts as a guess.
+    pub fn open_numbered(&self, id: &str, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
+        let found =
+            self.open(secret, address).and_then(|share| if number(id) == Some(share.id) { Ok(share) } else { Err(Closed::Unknown) });
+        if let Err(Closed::Unknown) = found {
+            let subject = format!("secret:{}", hex(&super::sent::digest(secret)));
+            match self.gate.passwords.absent(&subject) {
+                Verdict::Wrong => self.gate.throttle.failed(address, "secret"),
+                Verdict::Right | Verdict::StillWrong | Verdict::Busy => {}
+            }
+        }
+        found
+    }
+
+    /// What an opened share shows.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it grants nothing now.
+    pub async fn view(&self, share: &Share, via: Via) -> Result<View, Error> {
+        self.forest.remote_view(share, via).await
+    }
+}
+
+/// The number of a share as other servers name it.
+pub(super) fn number(text: &str) -> Option<ShareId> {
+    // `+7` and `007` are no names that we gave.
+    text.parse().ok().filter(|id: &u64| id.to_string() == text).map(ShareId)
+}

@@ -1,0 +1,21 @@
+//! Telling other servers what became of shares.
+
+use super::Federation;
+use crate::domain::CloudId;
+use crate::service::Refusal;
+use crate::service::refusal::Result;
+use crate::wire::ocm::Notification;
+
+impl Federation {
+    /// Tells the server of an address something.
+    ///
+    /// # Errors
+    /// Where it was not told; the caller tries again.
+    pub async fn tell(&self, to: &CloudId, notification: Notification) -> Result<()> {
+        let told = async {
+            let peer = self.remotes.peer(to).await?;
+            self.remotes.notify(&peer, &notification).await
+        };
+        told.await.map(|_answer| ()).map_err(|error| Refusal::failed(format!("{} was not told: {error}", to.host())))
+    }
+}
