@@ -367,6 +367,41 @@ async fn a_receiver_elsewhere_shares_on_by_the_owner() {
 }
 
 #[tokio::test]
+async fn another_causeway_reads_and_writes_by_the_secret_as_far_as_it_may() {
+    let (server, peer) = with_peer(&["anna"], Habit::Nextcloud).await;
+    let bob = TestServer::with_user("bob").await;
+    bob.execute(Command::RemoteAllowPrivate { host: server.host() }).await;
+    let (row, secret) = send(&server, &peer, "/Photos", "edit").await;
+    bob.mount("bob", &format!("http://{secret}@{}/public.php/webdav/", server.host())).await;
+    let top = names(&bob, "bob", "/").await;
+    let mount = format!("/{}", top[0]);
+    assert_eq!(names(&bob, "bob", &mount).await, ["a.txt", "sub"]);
+    bob.put("bob", &format!("{mount}/sub/new.txt"), "from bob").await;
+    assert_eq!(server.get("anna", "/Photos/sub/new.txt").await, "from bob");
+    let lock = "<d:lockinfo xmlns:d=\"DAV:\"><d:lockscope><d:exclusive/></d:lockscope><d:locktype><d:write/></d:locktype></d:lockinfo>";
+    public(&server, "LOCK", "/a.txt", &secret).body(lock).expect(200).await;
+    server.ask_as("anna", "PUT", "/Photos/a.txt").body("x").expect(423).await;
+    // What bob holds by the secret is the owner's to narrow and to end.
+    allow(&server, row.id, "read").await;
+    bob.ask_as("bob", "PUT", &format!("{mount}/sub/new.txt")).body("x").expect(403).await;
+    server.execute(Command::Maintenance { on: Some(true) }).await;
+    bob.ask_as("bob", "GET", &format!("{mount}/sub/new.txt")).expect(503).await;
+    assert_eq!(names(&bob, "bob", "/").await, top, "what is away stays in the listing");
+    server.execute(Command::Maintenance { on: Some(false) }).await;
+    bob.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_whose_name_looks_like_an_address_comes_first() {
+    let (server, peer) = with_peer(&["anna", "bob@b.example"], Habit::Nextcloud).await;
+    let row = share(&server, "anna", "/Photos", "bob@b.example", "read").await;
+    assert_eq!((row.state, peer.offers().len()), (None, 0));
+    assert_eq!(names(&server, "bob@b.example", "/").await, ["Photos"]);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn l3_a_share_ends_with_its_node_and_its_owner() {
     let (server, peer) = with_peer(&["anna"], Habit::OwnCloud).await;
     let (row, secret) = send(&server, &peer, "/Photos", "read").await;

@@ -2,6 +2,7 @@
 
 use super::Federation;
 use crate::domain::CloudId;
+use crate::remote::Error;
 use crate::service::Refusal;
 use crate::service::refusal::Result;
 use crate::wire::ocm::Notification;
@@ -16,6 +17,13 @@ impl Federation {
             let peer = self.remotes.peer(to).await?;
             self.remotes.notify(&peer, &notification).await
         };
-        told.await.map(|_answer| ()).map_err(|error| Refusal::failed(format!("{} was not told: {error}", to.host())))
+        match told.await {
+            // Who does not know it, or not this kind of thing, will not know it later.
+            Ok(_)
+            | Err(Error::Unauthorized | Error::Forbidden | Error::NotFound | Error::Unsupported | Error::Conflict | Error::Rejected(_)) => {
+                Ok(())
+            }
+            Err(error) => Err(Refusal::failed(format!("{} was not told: {error}", to.host()))),
+        }
     }
 }
