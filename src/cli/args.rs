@@ -71,6 +71,9 @@ pub(super) enum Verb {
         /// Close, open, or show which
         what: MaintenanceVerb,
     },
+    /// What users may share: links, passwords, expiry, and whether other servers take part
+    #[command(subcommand)]
+    Sharing(SharingVerb),
     /// Write rows, keys and configuration into a new folder; back up the users' folders beside it
     Backup {
         /// The folder
@@ -230,6 +233,19 @@ pub(super) enum MaintenanceVerb {
     Off,
     /// Show which
     Status,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SharingVerb {
+    /// Show every rule
+    Show,
+    /// Change a rule; it holds at once
+    Set {
+        /// Which, as `show` names it
+        rule: String,
+        /// What it is to be
+        value: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -87,6 +87,13 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
         Verb::Trash(command) => manage::print(&settings, command.into(), out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,
+        Verb::Sharing(command) => {
+            let set = match command {
+                args::SharingVerb::Show => None,
+                args::SharingVerb::Set { rule, value } => Some((rule, value)),
+            };
+            manage::print(&settings, crate::service::admin::Command::Sharing { set }, out).await?;
+        }
         Verb::Maintenance { what } => manage::maintenance(&settings, what, out).await?,
         Verb::Scan { user } => manage::scan(&settings, user, out).await?,
         Verb::Backup { folder } => manage::backup(&settings, &folder, out).await?,

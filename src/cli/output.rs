@@ -96,6 +96,10 @@ impl Out {
                 };
                 self.table(&["HOST", "FINGERPRINTS", "AUTHORITIES", "PRIVATE ALLOWED"], rows.iter().map(cells));
             }
+            Outcome::Rules(rows) => {
+                let cells = |row: &crate::service::policy::Rule| vec![row.key.clone(), row.value.clone(), row.help.clone()];
+                self.table(&["RULE", "VALUE", "MEANING"], rows.iter().map(cells));
+            }
             Outcome::Trash(rows) => self.trash(rows),
             Outcome::Checks(rows) => rows.iter().for_each(|row| self.check(row)),
             Outcome::Scans(rows) => {
@@ -199,6 +203,7 @@ impl Out {
             Outcome::Scans(rows) => self.json(rows),
             Outcome::Checks(rows) => self.json(rows),
             Outcome::Trash(rows) => self.json(rows),
+            Outcome::Rules(rows) => self.json(rows),
         }
     }
 

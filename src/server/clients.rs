@@ -95,7 +95,7 @@ impl Asked<'_> {
             Err(closed) => return self.info_closed(closed),
         }
         let visit = Visit { token, password: password.as_ref(), address: self.client.address };
-        let link = match self.app.services.sharing().open_link(visit).await {
+        let link = match self.app.services.sharing().open_for_servers(visit).await {
             Ok(link) => link,
             Err(closed) => return self.info_closed(closed),
         };

@@ -270,7 +270,8 @@ impl Asked<'_> {
             Err(Closed::Unknown) => {}
             Err(closed) => return self.closed(closed),
         }
-        match self.open(name.expose(), Some(&password)).await {
+        let visit = Visit { token: name.expose(), password: Some(&password), address: self.client.address };
+        match self.app.services.sharing().open_for_servers(visit).await {
             Ok(link) => self.serve_link(Place::Files, request, root, &link).await,
             Err(Closed::Unknown) => answers::unauthorized(),
             Err(closed) => self.closed(closed),

@@ -13,6 +13,7 @@ pub mod login_flow;
 pub mod maintenance;
 pub mod mounts;
 pub mod passwords;
+pub mod policy;
 mod refusal;
 mod secrets;
 pub mod setup;
@@ -55,6 +56,7 @@ struct Inner {
     uploads: uploads::Uploads,
     login_flows: login_flow::LoginFlows,
     maintenance: maintenance::Maintenance,
+    policies: Arc<policy::Policies>,
 }
 
 impl std::fmt::Debug for Services {
@@ -112,6 +114,11 @@ impl Services {
     /// Whether every protocol is closed.
     pub fn maintenance(&self) -> &maintenance::Maintenance {
         &self.inner.maintenance
+    }
+
+    /// What users may share.
+    pub fn policies(&self) -> &policy::Policies {
+        &self.inner.policies
     }
 
     /// Trees, for views.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::policy::Policies;
 use super::refusal::Result;
 use super::secrets::Vault;
 use super::setup::{Options, state_folder};
@@ -25,6 +26,7 @@ pub struct Mounting {
     vault: Arc<Vault>,
     clock: Clock,
     own_hosts: Vec<String>,
+    policies: Option<Arc<Policies>>,
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -48,7 +50,19 @@ pub(super) fn open_mounts(store: &Store, vault: &Vault, clock: &Clock, options: 
 impl Mounting {
     /// The mounts of a forest.
     pub(super) fn new(store: Store, forest: Forest, remotes: Remotes, vault: Arc<Vault>, clock: Clock, own_hosts: Vec<String>) -> Mounting {
-        Mounting { store, remotes, forest, vault, clock, own_hosts, changing: Default::default() }
+        Mounting { store, remotes, forest, vault, clock, own_hosts, policies: None, changing: Default::default() }
+    }
+
+    /// The same under the administrator's rules: who may mount, and whose mounts open.
+    pub(super) fn under(mut self, policies: Arc<Policies>) -> Mounting {
+        let judge = Arc::clone(&policies);
+        self.forest.judge_mounts(move |mount| {
+            // The usual case needs no look at the record.
+            let switch = &judge.current().incoming;
+            (switch.on && switch.except.is_empty()) || judge.may_receive(&mount.record().user)
+        });
+        self.policies = Some(policies);
+        self
     }
 
     fn mounts(&self) -> &Mounts {
@@ -66,6 +80,9 @@ impl Mounting {
     /// # Errors
     /// Why it cannot be mounted, and what to do about it; [`Reason::NeedsPassword`] where a password is all that is missing.
     pub async fn add(&self, user: &User, url: &str, name: Option<&str>, password: Option<Secret>) -> Result<Mount> {
+        if !self.policies.as_ref().is_none_or(|policies| policies.may_receive(&user.name)) {
+            return Err(Refusal::refused("the administrator does not allow users to mount public link shares"));
+        }
         self.not_ourselves(url)?;
         let given = password.is_some();
         let probe = self.remotes.probe(url, password.clone()).await.map_err(|fault| explain(&fault, given))?;

@@ -13,6 +13,7 @@ use super::login_flow::LoginFlows;
 use super::maintenance::Maintenance;
 use super::mounts::Mounting;
 use super::passwords::Passwords;
+use super::policy::Policies;
 use super::secrets::Vault;
 use super::shares::UserShares;
 use super::sharing::Sharing;
@@ -117,15 +118,18 @@ impl Services {
             opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(other)?
         };
         let (accounts, groups) = (Arc::new(accounts), Arc::new(Groups::open(store.clone()).map_err(other)?));
+        let policies = Arc::new(Policies::open(store.clone(), Arc::clone(&groups)).map_err(other)?);
         let users = (Arc::clone(&accounts), Arc::clone(&groups));
         let shares = Arc::new(UserShares::new(store.clone(), forest.clone(), clock.clone(), users, options.auto_accept_shares));
         shares.follow_groups();
         // Before anything is hung, and before the rows of what was purged are collected: they tell what was purged.
         forest.detach_lost().await;
         shares.finish().await.map_err(other)?;
-        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), gate.clone(), Arc::clone(&shares)).map_err(other)?;
+        let judges = (gate.clone(), Arc::clone(&policies));
+        let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), judges, Arc::clone(&shares)).map_err(other)?;
         let own_hosts = options.own_hosts.clone();
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes.clone(), Arc::clone(&vault), clock.clone(), own_hosts);
+        let mounting = mounting.under(Arc::clone(&policies));
         let mounting = Arc::new(mounting);
         let federation = Federation {
             store: store.clone(),
@@ -161,6 +165,7 @@ impl Services {
             uploads,
             login_flows,
             maintenance,
+            policies,
         };
         Ok(Services { inner: Arc::new(inner) })
     }

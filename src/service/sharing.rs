@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::accounts::{Gate, usable_password};
 use super::passwords::Verdict;
+use super::policy::{Policies, Wanted};
 use super::refusal::Result;
 use super::shares::UserShares;
 use super::{Reason, Refusal, random};
@@ -32,6 +33,7 @@ pub struct Sharing {
     clock: Clock,
     gate: Gate,
     shares: Arc<UserShares>,
+    policies: Arc<Policies>,
     links: Arc<RwLock<Links>>,
     changing: tokio::sync::Mutex<()>,
 }
@@ -106,7 +108,8 @@ impl Sharing {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn open(store: Store, forest: Forest, clock: Clock, gate: Gate, shares: Arc<UserShares>) -> Result<Sharing> {
+    pub fn open(store: Store, forest: Forest, clock: Clock, judges: (Gate, Arc<Policies>), shares: Arc<UserShares>) -> Result<Sharing> {
+        let (gate, policies) = judges;
         let mut links = Links::default();
         for link in store.list::<Link>()? {
             links.insert(Arc::new(link));
@@ -123,7 +126,7 @@ impl Sharing {
         let ending = Arc::clone(&links);
         forest.shares().set_mourner(move |ends| ending.write().unwrap_or_else(PoisonError::into_inner).end_with(ends));
         let spaces = forest.spaces().clone();
-        let sharing = Sharing { store, spaces, forest, clock, gate, shares, links, changing: Default::default() };
+        let sharing = Sharing { store, spaces, forest, clock, gate, shares, policies, links, changing: Default::default() };
         let used: HashSet<SpaceId> = sharing.all().iter().map(|link| link.space).collect();
         used.into_iter().for_each(|space| sharing.tell_forest(space));
         Ok(sharing)
@@ -161,11 +164,11 @@ impl Sharing {
     /// # Errors
     /// [`Closed::Disabled`], [`Closed::Unknown`], [`Closed::Busy`].
     pub async fn admit(&self, link: Arc<Link>) -> Result<Arc<Link>, Closed> {
-        if self.gate.disabled.holds(&link.owner) || self.gate.disabled.holds(link.shared_by()) {
+        if !self.policies.current().links || self.gate.disabled.holds(&link.owner) || self.gate.disabled.holds(link.shared_by()) {
             return Err(Closed::Disabled);
         }
         match self.as_granted(&link).await {
-            Ok(granted) => granted.ok_or(Closed::Unknown),
+            Ok(granted) => self.as_allowed(granted.ok_or(Closed::Unknown)?),
             Err(error) => {
                 tracing::warn!(%error, share.id = link.id.0, "it cannot be found out what a link grants");
                 Err(Closed::Busy)
@@ -179,6 +182,26 @@ impl Sharing {
         let permissions = link.permissions & self.shares.passed_on(link.space, link.node, origin).await?;
         let granted = permissions != Permissions::NONE;
         Ok(granted.then(|| Arc::new(Link { permissions, ..Link::clone(link) })))
+    }
+
+    /// A link with what the administrator lets links grant. What takes files and shows nothing is closed until uploads are allowed again; the
+    /// others show only.
+    fn as_allowed(&self, link: Arc<Link>) -> Result<Arc<Link>, Closed> {
+        if link.permissions == Permissions::READ || self.policies.current().public_upload {
+            return Ok(link);
+        }
+        let permissions = link.permissions & Permissions::READ;
+        if permissions == Permissions::NONE { Err(Closed::Disabled) } else { Ok(Arc::new(Link { permissions, ..Link::clone(&link) })) }
+    }
+
+    /// [`Sharing::open_link`] at the doors by which other servers mount links. While the administrator does not allow that, nothing is said to
+    /// be gone: they would let go of their mounts for good (`protocol/nextcloud.md` 1.7).
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn open_for_servers(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
+        let link = self.open_link(visit).await?;
+        if self.policies.may_send(&link.owner) { Ok(link) } else { Err(Closed::Disabled) }
     }
 
     /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor, and then ask
@@ -261,6 +284,8 @@ impl Sharing {
         let entry = found?;
         usable_kind(new.permissions, entry.node.is_collection())?;
         let permissions = fitting(new.permissions, entry.node.is_collection());
+        let wanted = Wanted { permissions, password: new.password.is_some(), expires: new.expires };
+        let expires = self.policies.judge(wanted, true, self.clock.now())?;
         let password_hash = self.hashed(new.password).await?;
         let _changing = self.changing.lock().await;
         // A share that it is made from does not end meanwhile.
@@ -288,7 +313,7 @@ impl Sharing {
             name: new.path.name().map_or_else(|| maker.display_name.clone(), String::from),
             permissions,
             password_hash,
-            expires: new.expires,
+            expires,
             label: new.label,
             created: self.clock.now(),
             origin,
@@ -328,6 +353,11 @@ impl Sharing {
         changed.password_hash = password.unwrap_or(changed.password_hash);
         changed.expires = change.expires.unwrap_or(changed.expires);
         changed.label = change.label.unwrap_or(changed.label);
+        // A label can be changed whatever has been forbidden since.
+        if (changed.permissions, &changed.password_hash, changed.expires) != (link.permissions, &link.password_hash, link.expires) {
+            let (permissions, password) = (changed.permissions, changed.password_hash.is_some());
+            changed.expires = self.policies.judge(Wanted { permissions, password, expires: changed.expires }, false, self.clock.now())?;
+        }
         self.store.commit(kept(&changed)).await?;
         tracing::info!(share.id = id.0, "a link was changed");
         Ok(self.publish(changed))

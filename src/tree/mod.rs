@@ -20,7 +20,7 @@ mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 pub use listing::{Listing, Member};
 pub use shared::SharedWith;
@@ -36,12 +36,17 @@ use crate::space::{Space, Spaces};
 use crate::wire::{CONTAINS_MAX, Via};
 
 /// Every tree of a server: what views are made from. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Forest {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Forest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Forest").field("mounts", &self.inner.mounts).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     spaces: Spaces,
     mounts: Mounts,
@@ -50,13 +55,19 @@ struct Inner {
     fingerprint: String,
     linked: RwLock<HashMap<SpaceId, Arc<HashSet<NodeId>>>>,
     sealing: sync::Sealing,
+    mount_judge: OnceLock<MountJudge>,
 }
+
+/// Whether a mount may be looked into now.
+type MountJudge = Box<dyn Fn(&MountHandle) -> bool + Send + Sync>;
 
 impl Forest {
     /// A forest of these homes, mounts and shares; `instance_id` ends every `oc:id`, `fingerprint` is `oc:data-fingerprint`.
     pub fn new(spaces: Spaces, mounts: Mounts, shares: Shares, instance_id: String, fingerprint: String) -> Forest {
         let (linked, sealing) = (RwLock::default(), sync::Sealing::default());
-        Forest { inner: Arc::new(Inner { spaces, mounts, shares, instance_id, fingerprint, linked, sealing }) }
+        Forest {
+            inner: Arc::new(Inner { spaces, mounts, shares, instance_id, fingerprint, linked, sealing, mount_judge: OnceLock::new() }),
+        }
     }
 
     /// The tree of an account.
@@ -112,6 +123,15 @@ impl Forest {
         let points = self.spaces().get(share.space).map(|space| space.mountpoints()).unwrap_or_default();
         let below = points.iter().filter(|point| point.ancestors.contains(&share.node));
         below.filter_map(|point| self.mounts().get(point.mount)).collect()
+    }
+
+    /// Tells which mounts may be looked into; once. The others stay where they are, and answer 503 below their roots.
+    pub fn judge_mounts(&self, judge: impl Fn(&MountHandle) -> bool + Send + Sync + 'static) {
+        let _known = self.inner.mount_judge.set(Box::new(judge));
+    }
+
+    fn may_enter(&self, mount: &MountHandle) -> bool {
+        self.inner.mount_judge.get().is_none_or(|judge| judge(mount))
     }
 
     /// Tells which nodes of a space have public links, for `oc:share-types`.

@@ -74,8 +74,11 @@ impl View {
     /// The handle of a mount to be asked something, or 503: a mount whose record is not loaded exists all the same. 508 where the request
     /// has come from that very remote.
     pub(super) fn handle(&self, mount: MountId) -> Result<Arc<MountHandle>> {
-        let unavailable = Error::Unavailable { cause: OfflineCause::Unreachable, retry_after: Duration::from_secs(30) };
-        let handle = self.forest.mounts().get(mount).ok_or(unavailable)?;
+        let unavailable = |cause| Error::Unavailable { cause, retry_after: Duration::from_secs(30) };
+        let handle = self.forest.mounts().get(mount).ok_or_else(|| unavailable(OfflineCause::Unreachable))?;
+        if !self.forest.may_enter(&handle) {
+            return Err(unavailable(OfflineCause::NotAllowed));
+        }
         // The remote would say the same, but what is cached here could be walked round and round without asking it (attack F13).
         if handle.leads_back(&self.via) { Err(Error::Loop) } else { Ok(handle) }
     }

@@ -23,6 +23,7 @@ mod federation_streams;
 mod federation_uploads;
 mod federation_writes;
 mod groups;
+mod link_policy;
 mod login_flow;
 mod ocs;
 mod ocs_app_passwords;

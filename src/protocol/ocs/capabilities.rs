@@ -1,10 +1,12 @@
 //! `cloud/capabilities`: what clients may reckon with. An anonymous caller learns what is needed to log in, and no more.
 
+use crate::domain::UserName;
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::Value;
 use crate::protocol::ocs::features::{CHUNK_BYTES_ADVISED, CHUNKS_AT_ONCE_ADVISED, FEATURES, POLL_SECONDS_ADVISED};
 use crate::protocol::ocs::sharees::SEARCH_CHARS_MIN;
 use crate::protocol::ocs::status;
+use crate::service::policy::{PasswordsFor, Policies, Policy};
 
 /// Version and capabilities.
 pub(super) fn capabilities(call: &Call) -> Value {
@@ -94,14 +96,20 @@ fn files(call: &Call) -> Value {
 
 fn sharing(call: &Call) -> Value {
     let off = || Value::map([("enabled", false.into())]);
+    let policy = call.services.policies().current();
+    let allowed =
+        |switch: fn(&Policies, &UserName) -> bool| call.session().is_ok_and(|session| switch(call.services.policies(), &session.user.name));
+    let outgoing = FEATURES.federation_outgoing && allowed(Policies::may_send);
+    let incoming = FEATURES.federation_incoming && allowed(Policies::may_receive);
     let public = Value::map([
-        ("enabled", true.into()),
-        ("password", Value::map([("enforced", false.into()), ("askForOptionalPassword", false.into())])),
-        ("expire_date", off()),
+        ("enabled", policy.links.into()),
+        ("can_create_public_link", policy.links.into()),
+        ("password", passwords(policy.passwords)),
+        ("expire_date", expiry(&policy)),
         ("send_mail", false.into()),
-        ("upload", true.into()),
-        ("upload_files_drop", true.into()),
-        ("supports_upload_only", true.into()),
+        ("upload", policy.public_upload.into()),
+        ("upload_files_drop", policy.public_upload.into()),
+        ("supports_upload_only", policy.public_upload.into()),
         ("multiple", true.into()),
         ("multiple_links", true.into()),
     ]);
@@ -120,6 +128,25 @@ fn sharing(call: &Call) -> Value {
         ("user_enumeration", Value::map([("enabled", true.into()), ("group_members_only", false.into())])),
         ("search_min_length", SEARCH_CHARS_MIN.into()),
         ("default_permissions", 31_u64.into()),
-        ("federation", Value::map([("outgoing", FEATURES.federation_outgoing.into()), ("incoming", FEATURES.federation_incoming.into())])),
+        ("federation", Value::map([("outgoing", outgoing.into()), ("incoming", incoming.into())])),
     ])
+}
+
+/// For whom links are made: ownCloud's clients read what is demanded of each kind of link, Nextcloud's one word for all.
+fn passwords(demanded: PasswordsFor) -> Value {
+    let PasswordsFor { read, edit, drop } = demanded;
+    let kinds = [("read_only", read), ("read_write", edit), ("upload_only", drop), ("read_write_delete", edit)];
+    Value::map([
+        ("enforced", (read || edit || drop).into()),
+        ("enforced_for", Value::map(kinds.map(|(kind, on)| (kind, on.into())))),
+        ("askForOptionalPassword", false.into()),
+    ])
+}
+
+fn expiry(policy: &Policy) -> Value {
+    let days = if policy.expiry_default_days > 0 { policy.expiry_default_days } else { policy.expiry_max_days };
+    if days == 0 {
+        return Value::map([("enabled", false.into())]);
+    }
+    Value::map([("enabled", true.into()), ("days", u64::from(days).into()), ("enforced", (policy.expiry_max_days > 0).into())])
 }

@@ -76,6 +76,12 @@ impl Services {
             }
             Command::Share(command) => self.execute_share(command).await,
             Command::Group(command) => self.execute_group(command).await,
+            Command::Sharing { set } => {
+                if let Some((key, value)) = set {
+                    self.policies().set(&key, &value).await?;
+                }
+                Ok(Outcome::Rules(self.policies().rules()))
+            }
             Command::Scan { user } => self.scan(user.as_deref()).await,
             Command::Doctor { url: Some(url), password } => Ok(Outcome::Checks(Box::pin(self.check_link(&url, password)).await)),
             Command::Doctor { url: None, .. } => Ok(Outcome::Checks(self.check_server().await)),

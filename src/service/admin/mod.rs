@@ -18,6 +18,7 @@ pub use shares::{ReceivedRow, ShareCommand, ShareRow, ShareTerms};
 pub use trash::{TrashCommand, TrashRow};
 
 use crate::domain::Secret;
+pub use crate::service::policy::Rule;
 
 /// What is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -165,6 +166,11 @@ pub enum Command {
     Group(GroupCommand),
     /// Shares between users.
     Share(ShareCommand),
+    /// What users may share, after changing a rule if asked to.
+    Sharing {
+        /// A rule and what it is to be; none asks only.
+        set: Option<(String, String)>,
+    },
     /// Take in outside edits now.
     Scan {
         /// Whose; everybody's if none.
@@ -233,6 +239,8 @@ pub enum Outcome {
     Groups(Vec<GroupRow>),
     /// Decisions about other servers.
     Remotes(Vec<RemoteRow>),
+    /// The rules of sharing.
+    Rules(Vec<Rule>),
     /// What was deleted.
     Trash(Vec<TrashRow>),
     /// Scans.
