@@ -201,7 +201,7 @@ impl Sharing {
     /// [`Closed`].
     pub async fn open_for_servers(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
         let link = self.open_link(visit).await?;
-        if self.policies.may_send(&link.owner) { Ok(link) } else { Err(Closed::Disabled) }
+        if self.policies.may_send(&link.owner) && self.policies.may_send(link.shared_by()) { Ok(link) } else { Err(Closed::Disabled) }
     }
 
     /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor, and then ask

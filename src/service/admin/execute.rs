@@ -39,11 +39,7 @@ impl Services {
             Command::LinkCreate { user, path, terms } => self.create_link(&user, &path, terms).await,
             Command::LinkList { user } => self.list_links(&user).await,
             Command::LinkUpdate { id, terms } => self.update_link(&id, terms).await,
-            Command::LinkRemove { id } => {
-                let link = self.link_of(&id).await?;
-                self.sharing().remove(link).await?;
-                Ok(Outcome::Done(format!("link {} removed", link.0)))
-            }
+            Command::LinkRemove { id } => self.remove_link(&id).await,
             Command::MountAdd { user, url, name, password } => {
                 let user = self.accounts().require(&user)?;
                 let mount = self.mounting().add(&user, &url, name.as_deref(), password).await?;
@@ -76,12 +72,7 @@ impl Services {
             }
             Command::Share(command) => self.execute_share(command).await,
             Command::Group(command) => self.execute_group(command).await,
-            Command::Sharing { set } => {
-                if let Some((key, value)) = set {
-                    self.policies().set(&key, &value).await?;
-                }
-                Ok(Outcome::Rules(self.policies().rules()))
-            }
+            Command::Sharing { set } => self.rules(set).await,
             Command::Scan { user } => self.scan(user.as_deref()).await,
             Command::Doctor { url: Some(url), password } => Ok(Outcome::Checks(Box::pin(self.check_link(&url, password)).await)),
             Command::Doctor { url: None, .. } => Ok(Outcome::Checks(self.check_server().await)),
@@ -90,6 +81,13 @@ impl Services {
                 Ok(Outcome::Done(format!("rows and keys are in {folder}; back up the users' folders beside it")))
             }
         }
+    }
+
+    async fn rules(&self, set: Option<(String, String)>) -> Result<Outcome> {
+        if let Some((key, value)) = set {
+            self.policies().set(&key, &value).await?;
+        }
+        Ok(Outcome::Rules(self.policies().rules()))
     }
 
     async fn after<F>(&self, id: &str, change: impl FnOnce(MountId) -> F) -> Result<Outcome>
@@ -165,6 +163,12 @@ impl Services {
         let link = self.sharing().update(link, change).await?;
         let maker = self.accounts().require(link.shared_by().as_str())?;
         Ok(Outcome::Link(self.link_row(&link, &maker).await?))
+    }
+
+    async fn remove_link(&self, id: &str) -> Result<Outcome> {
+        let link = self.link_of(id).await?;
+        self.sharing().remove(link).await?;
+        Ok(Outcome::Done(format!("link {} removed", link.0)))
     }
 
     /// What is shown of a link to a user whom it concerns.
