@@ -289,6 +289,9 @@ pub(super) struct TermArgs {
     /// A note to yourself
     #[arg(long)]
     pub(super) label: Option<String>,
+    /// Most downloads, of files or zips; 0 is no bound. Other servers cannot mount a link that has one
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) downloads: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

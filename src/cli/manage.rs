@@ -115,6 +115,7 @@ fn terms(terms: TermArgs) -> Result<LinkTerms, Refusal> {
         password: if protect { Some(new_password(terms.password_stdin, "the link")?) } else { None },
         expires: terms.expires,
         label: terms.label,
+        downloads: terms.downloads,
     })
 }
 

@@ -33,7 +33,9 @@ pub use node::{Expect, Quota, Written};
 pub use path::{At, InvalidPath, Name, TreePath};
 pub use permissions::{Letters, Permissions};
 pub use principal::Principal;
-pub use records::{AppPassword, Link, LinkId, LinkOrigin, Mount, MountState, OfflineCause, Profile, RemoteTrust, SharedLink, User, Vendor};
+pub use records::{
+    AppPassword, Link, LinkDetails, LinkId, LinkOrigin, Mount, MountState, OfflineCause, Profile, RemoteTrust, SharedLink, User, Vendor,
+};
 pub use secret::{Secret, ShareToken};
 pub use share::{ReceivedShare, ReceivedState, Share, ShareId, ShareWith, shareable};
 pub use upload::{ChunkName, Upload, UploadId, UploadName};

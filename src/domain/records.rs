@@ -110,6 +110,31 @@ pub struct SharedLink {
     pub origin: LinkOrigin,
 }
 
+/// What is kept of a link beside its record. A link without it has no note and is downloaded as often as anybody likes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDetails {
+    /// Which link.
+    pub link: LinkId,
+    /// What its owner says to visitors.
+    pub note: String,
+    /// How often it may be downloaded.
+    pub downloads_max: Option<u64>,
+    /// How often it was, since that bound was set.
+    pub downloads: u64,
+}
+
+impl LinkDetails {
+    /// Those of a link about which nothing is kept.
+    pub fn of(link: LinkId) -> LinkDetails {
+        LinkDetails { link, note: String::new(), downloads_max: None, downloads: 0 }
+    }
+
+    /// Whether it was downloaded as often as it may be.
+    pub fn is_used_up(&self) -> bool {
+        self.downloads_max.is_some_and(|most| self.downloads >= most)
+    }
+}
+
 /// What a remote server is, as far as it changes how we speak with it. Quirks stand in `remote`'s vendor table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Vendor {

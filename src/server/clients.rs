@@ -108,7 +108,7 @@ impl Asked<'_> {
 
     fn info_closed(&self, closed: Closed) -> Response<Body> {
         match closed {
-            Closed::Unknown => public::refuse(StatusCode::NOT_FOUND),
+            Closed::Unknown | Closed::UsedUp => public::refuse(StatusCode::NOT_FOUND),
             Closed::Disabled => answers::retry_after(public::refuse(StatusCode::SERVICE_UNAVAILABLE), answers::DISABLED_WAIT),
             Closed::NeedsPassword => public::refuse(StatusCode::FORBIDDEN),
             Closed::WrongPassword => {

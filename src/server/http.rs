@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, RANGE, X_CONTENT_TYPE_OPTIONS};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -24,12 +24,13 @@ use super::route::Route;
 use super::sendfile::Ghosts;
 use super::web::Web;
 use crate::config::Network;
-use crate::domain::{Error, Kind, Link, Secret, User};
+use crate::domain::{Error, Kind, Link, LinkId, Secret, User};
 use crate::limits::HEADERS_BYTES_MAX;
 use crate::protocol::dav::{self, Place};
 use crate::protocol::public::Passes;
 use crate::service::Services;
 use crate::service::accounts::{Attempt, Denied};
+use crate::service::link_details::NotCounted;
 use crate::service::sharing::{Closed, Visit};
 use crate::tree::View;
 use crate::wire::{Body, CONTAINS_HEADER, VIA_HEADER, Via};
@@ -249,7 +250,18 @@ impl Asked<'_> {
         dav::Root { aliases, hosts, clock, uploads, upload_max: self.app.upload_max, ..dav::Root::new(prefix) }
     }
 
-    async fn serve_link(self, place: Place<'_>, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
+    async fn serve_link(self, place: Place<'_>, mut request: Request<Body>, root: String, link: &Link) -> Response<Body> {
+        let details = self.app.services.sharing().details();
+        if request.method() != Method::GET || !details.is_limited(link.id) {
+            return self.serve_opened(place, request, root, link).await;
+        }
+        // A download is the whole file: by its parts it could be fetched without being counted.
+        request.headers_mut().remove(RANGE);
+        let (link_id, services) = (link.id, self.app.services.clone());
+        counted(&services, link_id, self.serve_opened(place, request, root, link)).await
+    }
+
+    async fn serve_opened(self, place: Place<'_>, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
         let prefix = &self.app.prefix;
         let named = |root: &str| format!("{prefix}{root}/{}", link.token.expose());
         let mut aliases = vec![named("/public.php/dav/files"), named("/remote.php/dav/public-files"), named("/dav/public-files")];
@@ -307,7 +319,7 @@ impl Asked<'_> {
 
     pub(super) fn closed(&self, closed: Closed) -> Response<Body> {
         match closed {
-            Closed::Unknown => answers::not_found(),
+            Closed::Unknown | Closed::UsedUp => answers::not_found(),
             Closed::Disabled => answers::unavailable(answers::DISABLED_WAIT),
             Closed::NeedsPassword => answers::unauthorized(),
             Closed::WrongPassword => {
@@ -344,6 +356,25 @@ pub(super) fn log_unopened(error: &Error) {
     } else {
         tracing::error!(%error, "a tree could not be opened");
     }
+}
+
+/// Answers a download of a link whose downloads are counted.
+pub(super) async fn counted(services: &Services, link: LinkId, answer: impl Future<Output = Response<Body>>) -> Response<Body> {
+    let details = services.sharing().details();
+    match details.count(link).await {
+        Ok(()) => {}
+        Err(NotCounted::UsedUp) => return answers::not_found(),
+        Err(NotCounted::Failed(error)) => {
+            tracing::error!(%error, share.id = link.0, "a download could not be counted");
+            return answers::unavailable(Duration::from_secs(30));
+        }
+    }
+    let answer = answer.await;
+    // A file and a zip come as attachments; what a folder answers holds nothing.
+    if answer.status() != StatusCode::OK || !answer.headers().contains_key(CONTENT_DISPOSITION) {
+        details.give_back(link).await;
+    }
+    answer
 }
 
 /// The account whose name and password a request carries.

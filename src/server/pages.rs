@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Limited};
 
 use super::answers;
 use super::basic::credentials;
-use super::http::Asked;
+use super::http::{Asked, counted};
 use super::route::Page;
 use crate::domain::{Link, Secret, TreePath};
 use crate::limits::FORM_BYTES_MAX;
@@ -36,6 +36,9 @@ impl Asked<'_> {
         };
         let Some(path) = public::path_of_query(request.uri().query()) else { return public::gone() };
         match (self.link_view(&link), page) {
+            (Ok(view), Page::Download) if request.method() == Method::GET && self.app.services.sharing().details().is_limited(link.id) => {
+                counted(&self.app.services, link.id, public::download(view, &link, &path)).await
+            }
             (Ok(view), Page::Download) => public::download(view, &link, &path).await,
             (Ok(view), Page::View | Page::Login) => self.show(&view, &link, &base, &path).await,
             (Err(error), _) => {
@@ -87,7 +90,7 @@ impl Asked<'_> {
 
     fn page_closed(&self, closed: Closed, base: &str) -> Response<Body> {
         match closed {
-            Closed::Unknown => public::gone(),
+            Closed::Unknown | Closed::UsedUp => public::gone(),
             Closed::Disabled => answers::retry_after(public::later(), answers::DISABLED_WAIT),
             Closed::NeedsPassword => public::ask_password(base, false),
             Closed::WrongPassword => {

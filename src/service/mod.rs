@@ -9,6 +9,7 @@ pub mod backup;
 mod doctor;
 pub mod federation;
 pub mod groups;
+pub mod link_details;
 pub mod login_flow;
 pub mod maintenance;
 pub mod mounts;

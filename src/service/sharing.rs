@@ -12,6 +12,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::accounts::{Gate, usable_password};
+use super::link_details::Details;
 use super::passwords::Verdict;
 use super::policy::{Policies, Wanted};
 use super::refusal::Result;
@@ -35,6 +36,7 @@ pub struct Sharing {
     shares: Arc<UserShares>,
     policies: Arc<Policies>,
     links: Arc<RwLock<Links>>,
+    details: Details,
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -65,6 +67,8 @@ pub enum Closed {
     Unknown,
     /// It is there, and its owner or maker is disabled: it may come back.
     Disabled,
+    /// It was downloaded as often as it may be.
+    UsedUp,
     /// It wants a password.
     NeedsPassword,
     /// The password is wrong.
@@ -125,8 +129,8 @@ impl Sharing {
         let links = Arc::new(RwLock::new(links));
         let ending = Arc::clone(&links);
         forest.shares().set_mourner(move |ends| ending.write().unwrap_or_else(PoisonError::into_inner).end_with(ends));
-        let spaces = forest.spaces().clone();
-        let sharing = Sharing { store, spaces, forest, clock, gate, shares, policies, links, changing: Default::default() };
+        let (spaces, details) = (forest.spaces().clone(), Details::open(store.clone())?);
+        let sharing = Sharing { store, spaces, forest, clock, gate, shares, policies, links, details, changing: Default::default() };
         let used: HashSet<SpaceId> = sharing.all().iter().map(|link| link.space).collect();
         used.into_iter().for_each(|space| sharing.tell_forest(space));
         Ok(sharing)
@@ -162,8 +166,11 @@ impl Sharing {
     /// is gone: servers that mounted the link would let go of it.
     ///
     /// # Errors
-    /// [`Closed::Disabled`], [`Closed::Unknown`], [`Closed::Busy`].
+    /// [`Closed::UsedUp`], [`Closed::Disabled`], [`Closed::Unknown`], [`Closed::Busy`].
     pub async fn admit(&self, link: Arc<Link>) -> Result<Arc<Link>, Closed> {
+        if self.details.is_used_up(link.id) {
+            return Err(Closed::UsedUp);
+        }
         if !self.policies.current().links || self.gate.disabled.holds(&link.owner) || self.gate.disabled.holds(link.shared_by()) {
             return Err(Closed::Disabled);
         }
@@ -200,8 +207,16 @@ impl Sharing {
     /// # Errors
     /// [`Closed`].
     pub async fn open_for_servers(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
-        let link = self.open_link(visit).await?;
-        if self.policies.may_send(&link.owner) && self.policies.may_send(link.shared_by()) { Ok(link) } else { Err(Closed::Disabled) }
+        let link = match self.open_link(visit).await {
+            Err(Closed::UsedUp) => return Err(Closed::Disabled),
+            opened => opened?,
+        };
+        // A server fetches for many, and again and again: downloads by it cannot be counted.
+        if self.policies.may_send(&link.owner) && self.policies.may_send(link.shared_by()) && !self.details.is_limited(link.id) {
+            Ok(link)
+        } else {
+            Err(Closed::Disabled)
+        }
     }
 
     /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor, and then ask
@@ -241,6 +256,11 @@ impl Sharing {
     fn find(&self, token: &str) -> Option<Arc<Link>> {
         let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
         links.by_id.get(links.by_token.get(&digest(token))?).cloned()
+    }
+
+    /// Notes and downloads of links.
+    pub fn details(&self) -> &Details {
+        &self.details
     }
 
     /// The link of a number.
@@ -370,7 +390,7 @@ impl Sharing {
     pub async fn remove(&self, id: LinkId) -> Result<()> {
         let _changing = self.changing.lock().await;
         let Some(link) = self.get(id) else { return Err(Refusal::not_found(format!("there is no link {}", id.0))) };
-        let gone = Batch::new();
+        let gone = self.details.forget(Batch::new(), id);
         let gone = if link.origin.is_some() { gone.delete::<SharedLink>(&link.key()) } else { gone.delete::<Link>(&link.key()) };
         self.store.commit(gone).await?;
         self.links.write().unwrap_or_else(PoisonError::into_inner).remove(&link);

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::{
-    AppPassword, Group, Link, LinkId, Mount, MountId, Offer, Profile, ReceivedShare, RemoteTrust, SentShare, Share, ShareId, SharedLink,
-    SpaceId, Upload, UploadId, User, UserName,
+    AppPassword, Group, Link, LinkDetails, LinkId, Mount, MountId, Offer, Profile, ReceivedShare, RemoteTrust, SentShare, Share, ShareId,
+    SharedLink, SpaceId, Upload, UploadId, User, UserName,
 };
 use crate::store::codec::{decode, encode};
 use crate::store::keys::Tree;
@@ -49,6 +49,8 @@ pub enum Table {
     Offers = 16,
     /// What other servers are still to be told, by number.
     Outbox = 17,
+    /// [`LinkDetails`] by the link's id.
+    LinkDetails = 18,
     /// [`SharedLink`] by id.
     SharedLinks = 19,
 }
@@ -99,6 +101,14 @@ impl Record for SharedLink {
     const TABLE: Table = Table::SharedLinks;
     fn key(&self) -> Vec<u8> {
         self.link.key()
+    }
+}
+
+impl Record for LinkDetails {
+    const TABLE: Table = Table::LinkDetails;
+    fn key(&self) -> Vec<u8> {
+        let LinkId(id) = self.link;
+        id.to_be_bytes().to_vec()
     }
 }
 

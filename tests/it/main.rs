@@ -23,6 +23,7 @@ mod federation_streams;
 mod federation_uploads;
 mod federation_writes;
 mod groups;
+mod link_downloads;
 mod link_policy;
 mod login_flow;
 mod ocs;

@@ -9,6 +9,7 @@
 mod actor;
 mod call;
 mod capabilities;
+mod downloads;
 mod envelope;
 pub mod features;
 mod groups;
@@ -56,6 +57,7 @@ async fn answer(call: &Call) -> Answer {
         ["core", "getapppassword"] => passwords::make(call).await,
         ["core", "apppassword"] => passwords::revoke(call).await,
         ["apps", "files_sharing", "api", "v1", "shares", rest @ ..] => shares::answer(call, rest).await,
+        ["apps", "files_downloadlimit", "api", "v1", token, "limit"] => downloads::limit(call, token).await,
         ["apps", "files_sharing", "api", "v1", "sharees"] => sharees::sharees(call),
         // Clients ask which applications a web interface would show; there are none.
         ["core", "navigation", "apps"] => call.session().map(|_session| Value::nothing()),

@@ -41,6 +41,7 @@ impl Call {
     /// A public link, as its maker or the owner of its node sees it.
     pub(super) async fn link_row(&self, user: &User, link: &Link) -> Result<Value, Problem> {
         let path = self.services.sharing().path_for(user, link).await?;
+        let details = self.services.sharing().details().get(link.id);
         let common = Common {
             id: link.id.0,
             share_type: LINK,
@@ -49,7 +50,7 @@ impl Call {
             expires: link.expires,
             sharer: link.shared_by(),
             owner: &link.owner,
-            note: "",
+            note: &details.note,
             label: &link.label,
             kind: link.kind,
             name: &link.name,

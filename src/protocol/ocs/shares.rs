@@ -9,10 +9,12 @@ use crate::domain::{
     CloudId, Error, GroupName, Link, LinkId, NodeId, Permissions, ReceivedState, Secret, Share, ShareId, ShareWith, Timestamp, TreePath,
     User, UserName,
 };
+use crate::limits::SHARE_NOTE_BYTES_MAX;
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
 use crate::protocol::ocs::share_rows::{GROUP, LINK, REMOTE, USER};
 use crate::service::admin::end_of;
+use crate::service::link_details::DetailChange;
 use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::sharing::{LinkChange, NewLink};
 use crate::tree::Entry;
@@ -203,6 +205,7 @@ async fn create(call: &Call, user: &User) -> Answer {
 }
 
 async fn create_link(call: &Call, user: &User, (path, entry): (TreePath, &Entry), expires: Option<Timestamp>) -> Answer {
+    usable_note(call)?;
     let new = NewLink {
         permissions: link_permissions(call, entry.node.is_collection())?.unwrap_or(Permissions::READ),
         path,
@@ -211,6 +214,7 @@ async fn create_link(call: &Call, user: &User, (path, entry): (TreePath, &Entry)
         label: label(call).unwrap_or_default(),
     };
     let link = call.services.sharing().create(user, new).await?;
+    set_note(call, link.id).await?;
     call.link_row(user, &link).await
 }
 
@@ -224,6 +228,7 @@ async fn update(call: &Call, user: &User, found: Found) -> Answer {
             let password = call.parameters.get("password").map(|text| (!text.is_empty()).then(|| Secret::new(text)));
             let permissions = link_permissions(call, link.kind != crate::domain::Kind::File)?;
             let change = LinkChange { permissions, password, expires: expiry(call)?, label: label(call) };
+            set_note(call, link.id).await?;
             call.link_row(user, &*call.services.sharing().update(link.id, change).await?).await
         }
         Found::Managed(share) => {
@@ -234,6 +239,23 @@ async fn update(call: &Call, user: &User, found: Found) -> Answer {
         }
         Found::Received(_) => Err(Problem::forbidden("Only who shared this may change it")),
     }
+}
+
+/// Refuses a note that cannot be kept, before anything is made.
+fn usable_note(call: &Call) -> Result<(), Problem> {
+    let length = call.parameters.get("note").map_or(0, str::len);
+    if length > SHARE_NOTE_BYTES_MAX {
+        Err(Problem::bad_request(format!("A note has {SHARE_NOTE_BYTES_MAX} bytes at most")))
+    } else {
+        Ok(())
+    }
+}
+
+/// What the owner says to visitors, where the request says it.
+async fn set_note(call: &Call, link: LinkId) -> Result<(), Problem> {
+    let Some(note) = call.parameters.get("note") else { return Ok(()) };
+    let change = DetailChange { note: Some(note.to_owned()), ..DetailChange::default() };
+    Ok(call.services.sharing().details().change(link, change).await.map(drop)?)
 }
 
 /// What a link is called: ownCloud's `name`, Nextcloud's `label`.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime};
 use super::{Command, LinkRow, LinkTerms, MountRow, Outcome, ScanRow, UserRow};
 use crate::domain::{Link, LinkId, Mount, MountId, Permissions, Timestamp, TreePath, User, UserName};
 use crate::service::accounts::NewUser;
+use crate::service::link_details::DetailChange;
 use crate::service::refusal::Result;
 use crate::service::sharing::{LinkChange, NewLink, permissions_named, permissions_word};
 use crate::service::{Refusal, Services};
@@ -139,7 +140,14 @@ impl Services {
             label: terms.label.unwrap_or_default(),
         };
         let link = self.sharing().create(&owner, new).await?;
+        self.bound_downloads(&link, terms.downloads).await?;
         Ok(Outcome::Link(self.link_row(&link, &owner).await?))
+    }
+
+    async fn bound_downloads(&self, link: &Link, most: Option<u64>) -> Result<()> {
+        let Some(most) = most else { return Ok(()) };
+        let change = DetailChange { downloads_max: Some((most > 0).then_some(most)), ..DetailChange::default() };
+        self.sharing().details().change(link.id, change).await.map(drop)
     }
 
     async fn list_links(&self, user: &str) -> Result<Outcome> {
@@ -161,6 +169,7 @@ impl Services {
             label: terms.label,
         };
         let link = self.sharing().update(link, change).await?;
+        self.bound_downloads(&link, terms.downloads).await?;
         let maker = self.accounts().require(link.shared_by().as_str())?;
         Ok(Outcome::Link(self.link_row(&link, &maker).await?))
     }
@@ -173,6 +182,7 @@ impl Services {
 
     /// What is shown of a link to a user whom it concerns.
     async fn link_row(&self, link: &Link, user: &User) -> Result<LinkRow> {
+        let details = self.sharing().details().get(link.id);
         Ok(LinkRow {
             id: link.id.0,
             url: format!("{}/s/{}", self.options().public_url, link.token.expose()),
@@ -183,6 +193,8 @@ impl Services {
             password: link.password_hash.is_some(),
             expires: link.expires.and_then(last_day),
             label: link.label.clone(),
+            downloads_max: details.downloads_max,
+            downloads: details.downloads,
             created: rfc3339(link.created),
         })
     }

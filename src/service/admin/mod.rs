@@ -201,6 +201,8 @@ pub struct LinkTerms {
     pub expires: Option<String>,
     /// A note.
     pub label: Option<String>,
+    /// Most downloads; 0 is no bound.
+    pub downloads: Option<u64>,
 }
 
 /// What came of it.

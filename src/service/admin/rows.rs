@@ -55,6 +55,10 @@ pub struct LinkRow {
     pub expires: Option<String>,
     /// The owner's note.
     pub label: String,
+    /// How often it may be downloaded; none is no bound.
+    pub downloads_max: Option<u64>,
+    /// How often it was, where there is a bound.
+    pub downloads: u64,
     /// When it was made, RFC 3339.
     pub created: String,
 }
