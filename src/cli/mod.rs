@@ -92,7 +92,7 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
                 args::SharingVerb::Show => None,
                 args::SharingVerb::Set { rule, value } => Some((rule, value)),
             };
-            manage::print(&settings, crate::service::admin::Command::Sharing { set }, out).await?;
+            manage::print(&settings, Command::Sharing { set }, out).await?;
         }
         Verb::Maintenance { what } => manage::maintenance(&settings, what, out).await?,
         Verb::Scan { user } => manage::scan(&settings, user, out).await?,

@@ -40,6 +40,11 @@ pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body>
     fixed(status, PLAIN, body)
 }
 
+/// JSON.
+pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    fixed(status, HeaderValue::from_static("application/json"), value.to_string())
+}
+
 /// 401 with the challenge.
 pub(super) fn unauthorized() -> Response<Body> {
     let mut response = fixed(StatusCode::UNAUTHORIZED, XML, sabre!("NotAuthenticated", "Name or password are missing or wrong."));

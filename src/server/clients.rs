@@ -151,6 +151,7 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         | Route::UserUploads { .. }
         | Route::Kept { .. }
         | Route::Bulk
+        | Route::GiveToServer
         | Route::NoContent
         | Route::Unknown => answers::unavailable(MAINTENANCE_WAIT),
     };

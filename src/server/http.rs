@@ -123,6 +123,7 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::Status => asked.status(request.method()),
         Route::Ocs { path } => asked.ocs(request, &path).await,
         Route::ShareInfo => asked.share_info(request).await,
+        Route::GiveToServer => asked.give_to_server(request).await,
         Route::Login { step } => asked.login_flow(request, step).await,
         Route::NoContent => clients::no_content(),
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => app.web.respond(&route, client, request).await,

@@ -81,6 +81,8 @@ pub(super) enum Route {
     Status,
     /// `/index.php/apps/files_sharing/shareinfo`: what a mounting server asks when something fails.
     ShareInfo,
+    /// `/index.php/apps/federatedfilesharing/createFederatedShare`: another server asks for a link's share for its user.
+    GiveToServer,
     /// `/ocs/…`.
     Ocs {
         /// What stands behind it.
@@ -207,6 +209,7 @@ impl Route {
             Route::LinkPage { page: Page::Download, .. } => "link-download",
             Route::Status => "status",
             Route::ShareInfo => "share-info",
+            Route::GiveToServer => "give-to-server",
             Route::Ocs { .. } => "ocs",
             Route::Login { .. } => "login",
             Route::NoContent => "no-content",
@@ -239,6 +242,7 @@ fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
     match (script, path) {
         ("", "/status.php") => Some(Route::Status),
         (_, "/apps/files_sharing/shareinfo") => Some(Route::ShareInfo),
+        (_, "/apps/federatedfilesharing/createFederatedShare") => Some(Route::GiveToServer),
         (_, "/204") => Some(Route::NoContent),
         _ => None,
     }

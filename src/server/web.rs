@@ -72,6 +72,7 @@ impl Web {
             | Route::ShareInfo
             | Route::Ocs { .. }
             | Route::Login { .. }
+            | Route::GiveToServer
             | Route::NoContent
             | Route::Unknown => "/unknown",
         };

@@ -141,6 +141,7 @@ impl Services {
             shares: Arc::clone(&shares),
             mounting: Arc::clone(&mounting),
             gate,
+            policies: Arc::clone(&policies),
             sent: Ledger::open(&store).map_err(other)?,
             public_url: options.public_url.clone(),
             own_hosts: options.own_hosts.clone(),

@@ -22,6 +22,7 @@ mod federation_secrets;
 mod federation_streams;
 mod federation_uploads;
 mod federation_writes;
+mod given_links;
 mod groups;
 mod link_downloads;
 mod link_policy;

@@ -29,6 +29,7 @@ impl Federation {
             ShareWith::Remote(_) if [&share.owner, &share.shared_by].iter().any(|user| self.gate.disabled.holds(user)) => {
                 Err(Closed::Disabled)
             }
+            ShareWith::Remote(_) if !self.policies.may_send(&share.owner) => Err(Closed::Disabled),
             ShareWith::Remote(_) => Ok(share),
         }
     }

@@ -6,6 +6,7 @@
 //! that another server says ends more than the share whose secret it knows.
 
 mod door;
+mod given;
 mod not_sent;
 mod replies;
 mod sent;
@@ -18,6 +19,7 @@ pub(super) use sent::Ledger;
 
 use super::accounts::{Accounts, Gate};
 use super::mounts::Mounting;
+use super::policy::Policies;
 use super::secrets::Vault;
 use super::shares::UserShares;
 use crate::domain::{Clock, CloudId, InvalidCloudId, UserName};
@@ -36,6 +38,7 @@ pub struct Federation {
     pub(super) shares: Arc<UserShares>,
     pub(super) mounting: Arc<Mounting>,
     pub(super) gate: Gate,
+    pub(super) policies: Arc<Policies>,
     /// What is shared with users of other servers.
     pub(super) sent: Ledger,
     /// Our own URL, by which others reach us.

@@ -117,6 +117,10 @@ impl Federation {
         }
         let ShareWith::Remote(_) = &new.with else { return Ok(self.shares.create(sharer, new).await?) };
         let (changing, share) = self.shares.draft(sharer, new).await?;
+        // Of what was shared with the sharer, the owner's groups decide as well.
+        if [&sharer.name, &share.owner].iter().any(|user| !self.policies.may_send(user)) {
+            return Err(Refusal::refused("the administrator does not allow sharing with other servers").into());
+        }
         let sending = self.begin(changing, &share, None).await?;
         self.deliver(sending).await
     }

@@ -1,0 +1,118 @@
+//! Links that another server asks for on behalf of its user, as Nextcloud mounts them (`protocol/nextcloud.md` 1.1).
+
+use causeway::domain::Secret;
+use causeway::service::admin::{Command, LinkRow, LinkTerms};
+use serde_json::Value;
+
+use crate::support::ocm_peer::{Habit, OcmPeer};
+use crate::support::server::{Answer, TestServer};
+use crate::support::sharing::shared;
+
+async fn with_peer() -> (TestServer, OcmPeer) {
+    let (server, peer) = (TestServer::with_user("anna").await, OcmPeer::start(Habit::Nextcloud).await);
+    server.execute(Command::RemoteAllowPrivate { host: peer.host() }).await;
+    server.mkcol("anna", "/Photos").await;
+    server.put("anna", "/Photos/a.txt", "content").await;
+    (server, peer)
+}
+
+fn token(link: &LinkRow) -> &str {
+    link.url.rsplit('/').next().unwrap()
+}
+
+async fn ask(server: &TestServer, token: &str, with: &str, password: &str) -> Answer {
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("token", token)
+        .append_pair("shareWith", with)
+        .append_pair("password", password)
+        .finish();
+    let asked = server.ask("POST", "/index.php/apps/federatedfilesharing/createFederatedShare");
+    asked.header("content-type", "application/x-www-form-urlencoded").body(form).send().await
+}
+
+#[track_caller]
+fn refused(answer: &Answer, text: &str) {
+    assert!(answer.status == 400 && answer.text().contains(text), "{} {}", answer.status, answer.text());
+}
+
+fn secret(offer: &Value) -> &str {
+    offer["protocol"]["options"]["sharedSecret"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn f1_a_link_is_given_with_its_rights_and_no_more() {
+    let (server, peer) = with_peer().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    let answer = ask(&server, token(&link), &peer.address_of("bob"), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told: Value = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!(told["remoteUrl"], format!("https://{}", peer.host()));
+    // It has a secret of its own, which opens what the link opens, and writes nothing.
+    let offer = peer.offer();
+    assert_ne!(secret(&offer), token(&link));
+    let open = |method: &str, path: &str| server.ask(method, &format!("/public.php/webdav{path}")).basic(secret(&offer), "");
+    assert_eq!(open("GET", "/a.txt").expect(200).await.text(), "content");
+    open("PUT", "/b.txt").body("x").expect(403).await;
+    open("DELETE", "/a.txt").expect(403).await;
+    // The owner sees it, and ends it alone (attack L2).
+    let rows = shared(&server, "anna").await;
+    assert_eq!((rows.len(), rows[0].permissions), (1, 1));
+    refused(&ask(&server, token(&link), &peer.address_of("bob"), "").await, "shared with");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f2_what_a_link_does_not_show_is_not_given() {
+    let (server, peer) = with_peer().await;
+    let bob = peer.address_of("bob");
+    let drop = server.link("anna", "/Photos", "drop").await;
+    refused(&ask(&server, token(&drop), &bob, "").await, "Mounting file drop not supported");
+    let terms = LinkTerms { password: Some(Secret::new("open sesame")), ..LinkTerms::default() };
+    let protected = server.link_with("anna", "/Photos", terms).await;
+    for password in ["", "wrong"] {
+        refused(&ask(&server, token(&protected), &bob, password).await, "No permission to access the share");
+    }
+    refused(&ask(&server, "nothing", &bob, "").await, "does not exist anymore");
+    refused(&ask(&server, token(&protected), "bob", "open sesame").await, "no address");
+    let counted = server.link_with("anna", "/Photos", LinkTerms { downloads: Some(1), ..LinkTerms::default() }).await;
+    assert_eq!(ask(&server, token(&counted), &bob, "").await.status, 503);
+    assert!(peer.offers().is_empty() && shared(&server, "anna").await.is_empty());
+    let given = ask(&server, token(&protected), &bob, "open sesame").await;
+    assert_eq!(given.status, 200, "{}", given.text());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f4_who_asks_in_vain_again_and_again_has_to_wait() {
+    let (server, peer) = with_peer().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    peer.refuse(Some(400));
+    let mut statuses = Vec::new();
+    for number in 0..40 {
+        let status = ask(&server, token(&link), &peer.address_of(&format!("user{number}")), "").await.status;
+        statuses.push(status);
+        if status == 429 {
+            break;
+        }
+    }
+    assert_eq!((statuses[0], statuses.last()), (400, Some(&429)), "{statuses:?}");
+    assert!(shared(&server, "anna").await.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_given_while_that_is_not_allowed() {
+    let (server, peer) = with_peer().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    assert_eq!(ask(&server, token(&link), &peer.address_of("bob"), "").await.status, 200);
+    let opened = peer.offer();
+    let rule = |value: &str| Command::Sharing { set: Some(("outgoing".to_owned(), value.to_owned())) };
+    server.execute(rule("off")).await;
+    assert_eq!(ask(&server, token(&link), &peer.address_of("amy"), "").await.status, 503);
+    // What was given before is closed, not gone.
+    let open = || server.ask("PROPFIND", "/public.php/webdav/").basic(secret(&opened), "");
+    open().expect(503).await;
+    server.execute(rule("on")).await;
+    open().expect(207).await;
+    server.stop().await;
+}
