@@ -197,7 +197,7 @@ impl Draft<'_> {
                 self.xml.markup("</oc:id>");
             }
             Live::FileId => self.around("<oc:fileid>", Hole::FileId, "</oc:fileid>"),
-            Live::Permissions => self.xml.leaf("<oc:permissions>", &letters(shape.kind, access).to_string(), "</oc:permissions>"),
+            Live::Permissions => self.xml.leaf("<oc:permissions>", &self.letters().to_string(), "</oc:permissions>"),
             Live::Size => self.around("<oc:size>", Hole::Size, "</oc:size>"),
             Live::Checksums => self.around("<oc:checksums><oc:checksum>", Hole::Checksum, "</oc:checksum></oc:checksums>"),
             Live::OwnerId => {
@@ -233,6 +233,16 @@ impl Draft<'_> {
             // Nextcloud's client takes the sum of time and timeout for the end of the lock: so now, and what is left.
             Live::LockTime => self.count("<nc:lock-time>", seconds(terms.now), "</nc:lock-time>"),
             Live::LockTimeout => self.around("<nc:lock-timeout>", Hole::LockTimeout, "</nc:lock-timeout>"),
+        }
+    }
+
+    /// Who comes by a link has no part in the owner's shares, and takes no mount of the owner away: `S`, and the letters of mounts beyond what is
+    /// granted, would be read as rights (`protocol/owncloud.md` 2.5, 3.6).
+    fn letters(&self) -> Letters {
+        let letters = letters(self.shape.kind, &self.shape.access);
+        match self.terms.view.principal() {
+            Principal::User(_) => letters,
+            Principal::Link(_) | Principal::Anonymous | Principal::Remote(_) => Letters { shared: false, mount_root: false, ..letters },
         }
     }
 
