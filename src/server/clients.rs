@@ -138,9 +138,12 @@ async fn info(view: crate::domain::Result<View>, question: Option<public::Questi
 pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming>) -> Option<Response<Body>> {
     let response = match route {
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Status => return None,
+        // At any 5xx there ownCloud 11 shows its users none of their mounts (`protocol/owncloud.md` 1.3).
+        Route::Provider => return None,
+        Route::Unknown if is_discovery(request.uri().path()) => return None,
         Route::Ocs { path } => Form::of(path, request).refuse(Problem::unavailable()),
         Route::ShareInfo => public::refuse(StatusCode::SERVICE_UNAVAILABLE),
-        Route::LinkPage { .. } => public::later(),
+        Route::LinkPage { .. } | Route::OldPage => public::later(),
         Route::Login { .. } => login::later(StatusCode::SERVICE_UNAVAILABLE),
         Route::Home { .. }
         | Route::UserFiles { .. }
@@ -152,6 +155,7 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         | Route::Kept { .. }
         | Route::Bulk
         | Route::GiveToServer
+        | Route::TestRemote
         | Route::NoContent
         | Route::Unknown => answers::unavailable(MAINTENANCE_WAIT),
     };
@@ -159,6 +163,11 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
     // By this the apps of Nextcloud tell maintenance from a fault.
     response.headers_mut().insert(HeaderName::from_static("x-nextcloud-maintenance-mode"), HeaderValue::from_static("1"));
     Some(response)
+}
+
+/// Whether a server asks here what this one offers by the Open Cloud Mesh.
+fn is_discovery(path: &str) -> bool {
+    path.trim_end_matches('/').ends_with("/ocm-provider")
 }
 
 /// `GET /index.php/204`: phones look whether they have a network by this.

@@ -22,9 +22,10 @@ use super::metrics::{Counting, Metrics, RequestLabels, method_label};
 use super::peer::{Client, Peer};
 use super::route::Route;
 use super::sendfile::Ghosts;
+use super::servers::Questions;
 use super::web::Web;
 use crate::config::Network;
-use crate::domain::{Error, Kind, Link, LinkId, Secret, User};
+use crate::domain::{Error, Kind, Link, LinkId, Permissions, Secret, TreePath, User};
 use crate::limits::HEADERS_BYTES_MAX;
 use crate::protocol::dav::{self, Place};
 use crate::protocol::public::Passes;
@@ -54,6 +55,8 @@ pub(super) struct App {
     pub passes: Passes,
     /// What is not WebDAV.
     pub web: Web,
+    /// What anybody may have other servers asked.
+    pub questions: Questions,
     /// Count of requests, for their ids.
     pub counter: AtomicU64,
 }
@@ -124,6 +127,9 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::Ocs { path } => asked.ocs(request, &path).await,
         Route::ShareInfo => asked.share_info(request).await,
         Route::GiveToServer => asked.give_to_server(request).await,
+        Route::OldPage => asked.old_page(&request),
+        Route::Provider => asked.provider(request.method()),
+        Route::TestRemote => asked.test_remote(request).await,
         Route::Login { step } => asked.login_flow(request, step).await,
         Route::NoContent => clients::no_content(),
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => app.web.respond(&route, client, request).await,
@@ -251,7 +257,7 @@ impl Asked<'_> {
         dav::Root { aliases, hosts, clock, uploads, upload_max: self.app.upload_max, ..dav::Root::new(prefix) }
     }
 
-    async fn serve_link(self, place: Place<'_>, mut request: Request<Body>, root: String, link: &Link) -> Response<Body> {
+    async fn serve_link(&self, place: Place<'_>, mut request: Request<Body>, root: String, link: &Link) -> Response<Body> {
         let details = self.app.services.sharing().details();
         if request.method() != Method::GET || !details.is_limited(link.id) {
             return self.serve_opened(place, request, root, link).await;
@@ -262,7 +268,7 @@ impl Asked<'_> {
         counted(&services, link_id, self.serve_opened(place, request, root, link)).await
     }
 
-    async fn serve_opened(self, place: Place<'_>, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
+    async fn serve_opened(&self, place: Place<'_>, request: Request<Body>, root: String, link: &Link) -> Response<Body> {
         let prefix = &self.app.prefix;
         let named = |root: &str| format!("{prefix}{root}/{}", link.token.expose());
         let mut aliases = vec![named("/public.php/dav/files"), named("/remote.php/dav/public-files"), named("/dav/public-files")];
@@ -285,7 +291,12 @@ impl Asked<'_> {
         }
         let visit = Visit { token: name.expose(), password: Some(&password), address: self.client.address };
         match self.app.services.sharing().open_for_servers(visit).await {
-            Ok(link) => self.serve_link(Place::Files, request, root, &link).await,
+            Ok(link) => {
+                let response = self.serve_link(Place::Files, request, root, &link).await;
+                // A link dies with its node. By 404 ownCloud 7 would show for ever what it last saw (`protocol/owncloud.md` 2.5).
+                let dead = response.status() == StatusCode::NOT_FOUND && self.is_dead(&link).await;
+                if dead { answers::unauthorized() } else { response }
+            }
             Err(Closed::Unknown) => answers::unauthorized(),
             Err(closed) => self.closed(closed),
         }
@@ -316,6 +327,14 @@ impl Asked<'_> {
         let owner = self.app.services.accounts().get(&link.owner);
         let shown = owner.map_or_else(|| link.owner.to_string(), |owner| owner.display_name.clone());
         self.app.services.forest().link_view(link, &shown, self.via.clone())
+    }
+
+    /// Whether the node of a link is there no more. Of a file drop nothing is there for anybody.
+    async fn is_dead(&self, link: &Link) -> bool {
+        match self.link_view(link) {
+            Ok(view) => link.permissions.contains(Permissions::READ) && matches!(view.stat(&TreePath::root()).await, Err(Error::NotFound)),
+            Err(_) => false,
+        }
     }
 
     pub(super) fn closed(&self, closed: Closed) -> Response<Body> {

@@ -20,6 +20,7 @@ mod route;
 mod sendfile;
 mod sent;
 mod serve;
+mod servers;
 mod site;
 mod stream;
 pub mod tasks;
@@ -119,6 +120,7 @@ impl Server {
             trusted_proxies: config.trusted_proxies.clone(),
             upload_max: config.upload_max,
             passes: Passes::new().map_err(|error| StartError::Machine(error.to_string()))?,
+            questions: servers::Questions::new(services.clock().clone()),
             counter: AtomicU64::new(1),
         });
         let door = serve::Door::new(app, acceptor, tasks.clone(), config.connections_max);

@@ -83,6 +83,12 @@ pub(super) enum Route {
     ShareInfo,
     /// `/index.php/apps/federatedfilesharing/createFederatedShare`: another server asks for a link's share for its user.
     GiveToServer,
+    /// `/public.php?service=files&t=TOKEN`: the page of a link, as ownCloud 7 wrote it.
+    OldPage,
+    /// `/ocs-provider/`: where mounting servers find the roots of links.
+    Provider,
+    /// `/index.php/apps/files_sharing/testremote`: whether a visitor's own server can be reached.
+    TestRemote,
     /// `/ocs/…`.
     Ocs {
         /// What stands behind it.
@@ -188,6 +194,7 @@ impl Route {
             "/readyz" => Route::Readyz,
             "/metrics" => Route::Metrics,
             "/remote.php/dav/bulk" | "/dav/bulk" => Route::Bulk,
+            "/public.php" => Route::OldPage,
             _ => of_clients(inner, prefix).unwrap_or(Route::Unknown),
         }
     }
@@ -210,6 +217,9 @@ impl Route {
             Route::Status => "status",
             Route::ShareInfo => "share-info",
             Route::GiveToServer => "give-to-server",
+            Route::OldPage => "old-link-page",
+            Route::Provider => "provider",
+            Route::TestRemote => "test-remote",
             Route::Ocs { .. } => "ocs",
             Route::Login { .. } => "login",
             Route::NoContent => "no-content",
@@ -229,6 +239,10 @@ impl fmt::Debug for Route {
 
 /// What sync clients ask beside WebDAV; everything but `status.php` also stands below `/index.php`.
 fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
+    // Nextcloud puts its slash behind the one of an address (`protocol/nextcloud.md` 1.3).
+    if matches!(inner.trim_start_matches('/'), "ocs-provider" | "ocs-provider/" | "ocs-provider/index.php") {
+        return Some(Route::Provider);
+    }
     let (script, path) = match below(inner, "/index.php") {
         Some(rest) => ("/index.php", rest),
         None => ("", inner),
@@ -243,6 +257,7 @@ fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
         ("", "/status.php") => Some(Route::Status),
         (_, "/apps/files_sharing/shareinfo") => Some(Route::ShareInfo),
         (_, "/apps/federatedfilesharing/createFederatedShare") => Some(Route::GiveToServer),
+        (_, "/apps/files_sharing/testremote") => Some(Route::TestRemote),
         (_, "/204") => Some(Route::NoContent),
         _ => None,
     }
@@ -316,6 +331,12 @@ mod tests {
         check("/status.php", Route::Status);
         check("/index.php/status.php", Route::Unknown);
         check("/index.php/apps/files_sharing/shareinfo", Route::ShareInfo);
+        check("/index.php/apps/files_sharing/testremote", Route::TestRemote);
+        check("/public.php", Route::OldPage);
+        for path in ["/ocs-provider/", "/ocs-provider", "/ocs-provider/index.php", "//ocs-provider/"] {
+            check(path, Route::Provider);
+        }
+        check("/ocs-provider/x", Route::Unknown);
         check("/index.php/204", Route::NoContent);
         for root in ["/login/v2", "/index.php/login/v2"] {
             let base = format!("{root}/flow/TOK");

@@ -70,6 +70,9 @@ impl Web {
             | Route::LinkPage { .. }
             | Route::Status
             | Route::ShareInfo
+            | Route::OldPage
+            | Route::Provider
+            | Route::TestRemote
             | Route::Ocs { .. }
             | Route::Login { .. }
             | Route::GiveToServer

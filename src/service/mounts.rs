@@ -14,7 +14,7 @@ use super::{Reason, Refusal};
 use crate::domain::{At, Clock, Mount, MountId, MountState, Name, OfflineCause, Secret, TreePath, User, Write};
 use crate::limits::USER_MOUNTS_MAX;
 use crate::mount::Mounts;
-use crate::remote::{Names, Policy, Probe, ProbeFault, Remotes};
+use crate::remote::{Names, Policy, Probe, ProbeFault, Remotes, Scheme};
 use crate::store::{Batch, Store};
 use crate::tree::Forest;
 
@@ -73,6 +73,11 @@ impl Mounting {
     pub fn poll_loop(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let mounts = self.mounts().clone();
         async move { mounts.poll_loop(stop.cancelled_owned()).await }
+    }
+
+    /// Whether a server whose users mount links answers at an address that somebody typed, and by which scheme it does.
+    pub async fn family_at(&self, address: &str) -> Option<Scheme> {
+        self.remotes.family(address).await
     }
 
     /// Finds out what stands at a URL and mounts it at the root of a user's tree.

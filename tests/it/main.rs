@@ -34,6 +34,7 @@ mod ocs_maintenance;
 mod ocs_share_info;
 mod ocs_shares;
 mod ocs_users;
+mod peer_mounters_entry;
 mod remote_attacks;
 mod remote_faults;
 mod remote_interop;
