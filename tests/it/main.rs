@@ -35,6 +35,8 @@ mod ocs_share_info;
 mod ocs_shares;
 mod ocs_users;
 mod peer_mounters_entry;
+mod peer_mounters_faults;
+mod peer_mounters_links;
 mod remote_attacks;
 mod remote_faults;
 mod remote_interop;
