@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use causeway::domain::Clock;
 use causeway::service::admin::Command;
+use sha2::{Digest as _, Sha256};
 
 use crate::ocs::json;
+use crate::server_http::self_signed;
 use crate::support::bad_remote::{BadRemote, Fault};
 use crate::support::server::{Pair, TestServer};
 
@@ -73,6 +75,23 @@ async fn a_visitor_s_own_server_is_found() {
     ask(&pair.bob.host()).header("sec-fetch-site", "cross-site").expect(403).await;
     ask(&pair.bob.host()).header("origin", "https://evil.example").expect(403).await;
     pair.stop().await;
+}
+
+#[tokio::test]
+async fn a_visitor_s_own_server_is_found_by_https_where_its_certificate_is_trusted() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let files = self_signed(folder.path());
+    let certificate = causeway::server::tls::read_chain(&files.certificate).unwrap().remove(0);
+    let other = TestServer::start_with(Clock::System, |config| config.tls = Some(files)).await;
+    let server = TestServer::start().await;
+    server.execute(Command::RemoteAllowPrivate { host: other.host() }).await;
+    let ask = || server.ask("GET", &format!("{TEST_REMOTE}?remote={}", other.host()));
+    assert_eq!(ask().expect(200).await.text(), "false");
+    let fingerprint: String = Sha256::digest(&certificate).iter().map(|byte| format!("{byte:02x}")).collect();
+    server.execute(Command::RemoteTrust { host: other.host(), fingerprint: Some(fingerprint), authorities: vec![] }).await;
+    assert_eq!(ask().expect(200).await.text(), "https");
+    server.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test]

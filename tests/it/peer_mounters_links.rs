@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway::domain::Secret;
-use causeway::service::admin::{Command, LinkRow, LinkTerms};
+use causeway::service::admin::{AccountCommand, Command, LinkRow, LinkTerms};
 
 use crate::support::federation::transfer;
 use crate::support::mounter::{EIGHT, Edition, Mounter, Seen, State};
@@ -138,6 +138,28 @@ async fn writes(edition: Edition, server: &TestServer, mounter: &mut Mounter) {
     server.put("anna", "/Photos/sub/deeper/deep.txt", &format!("changed for {edition:?}")).await;
     assert_eq!(mounter.refresh().await, State::Changed, "{edition:?}");
     assert_eq!(mounter.refresh().await, State::Same, "{edition:?}");
+}
+
+#[tokio::test]
+async fn every_server_is_told_why_a_file_cannot_be_written() {
+    let server = with_photos().await;
+    let link = server.link("anna", "/Photos", "edit").await;
+    let body = "<lockinfo xmlns=\"DAV:\"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>";
+    server.ask_as("anna", "LOCK", "/Photos/a.txt").header("timeout", "Second-600").body(body).expect(200).await;
+    let what = AccountCommand::Quota(Some(2_000));
+    server.execute(Command::Account { name: "anna".to_owned(), what }).await;
+    let large = vec![b'x'; 3_000];
+    for edition in Edition::ALL {
+        let mut mounter = added(edition, &server, &link, 15).await;
+        // Neither a wrong password nor gone, and room is told where it is asked for.
+        assert_eq!(mounter.put("a.txt", b"new").await, Err(423), "{edition:?}");
+        assert_eq!(mounter.delete("a.txt").await, Err(423), "{edition:?}");
+        assert_eq!(mounter.put("large.bin", &large).await, Err(507), "{edition:?}");
+        assert!(mounter.free_space("").await.is_some_and(|bytes| (1..2_000).contains(&bytes)), "{edition:?}");
+        assert_eq!(paths(&mounter.scan().await), photos(), "{edition:?}: nothing is left behind");
+    }
+    assert_eq!(server.get("anna", "/Photos/a.txt").await, "a.txt");
+    server.stop().await;
 }
 
 #[tokio::test]

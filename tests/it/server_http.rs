@@ -164,7 +164,7 @@ async fn a_stop_finishes_what_has_begun() {
     assert_eq!(std::fs::read_to_string(data.join("anna/slow.txt")).unwrap(), "0123456789");
 }
 
-fn self_signed(folder: &std::path::Path) -> TlsFiles {
+pub(crate) fn self_signed(folder: &std::path::Path) -> TlsFiles {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let files = TlsFiles { certificate: folder.join("c.pem"), key: folder.join("k.pem") };
     std::fs::write(&files.certificate, made.cert.pem()).unwrap();

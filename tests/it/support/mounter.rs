@@ -378,7 +378,10 @@ impl Mounter {
             return Err(put.status);
         }
         assert_eq!(self.get(&part).await.as_deref(), Ok(content), "{part}");
-        self.transfer("MOVE", &part, path).await?;
+        if let Err(status) = self.transfer("MOVE", &part, path).await {
+            self.delete(&part).await.unwrap();
+            return Err(status);
+        }
         assert!(!self.exists(&part).await);
         assert_eq!(self.get(path).await.as_deref(), Ok(content), "{path}");
         Ok(())
