@@ -33,6 +33,13 @@ pub(super) struct Cached {
     pub(super) asked: Instant,
 }
 
+impl Cached {
+    /// Whether the remote gave the collection no etag.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.raws.get(&None).is_some_and(String::is_empty)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     own: Node,
@@ -63,6 +70,15 @@ pub(super) struct Cache {
 impl Cache {
     pub(super) fn listing(&self, path: &TreePath) -> Option<&Arc<Cached>> {
         self.listings.get(path)
+    }
+
+    /// Whether a listing above was asked for later and names another etag: a client that came down from there would take this one for what that
+    /// etag stands for, and never look again.
+    pub(super) fn is_outdated(&self, path: &TreePath, cached: &Cached) -> bool {
+        let Some((parent, name)) = path.split_last() else { return false };
+        let above = self.listings.get(&parent).filter(|above| above.asked > cached.asked);
+        let told = above.and_then(|above| above.children.get(name.as_str()));
+        told.is_some_and(|node| node.etag != cached.own.etag)
     }
 
     pub(super) fn stat(&self, path: &TreePath) -> Option<&Stat> {

@@ -77,10 +77,11 @@ impl MountHandle {
         let wanted = live.cache.listing(path)?;
         let (mut at, mut cached) = (path.clone(), Arc::clone(wanted));
         loop {
-            if live.is_fresh(cached.asked) {
+            if live.is_fresh(cached.asked) && !live.cache.is_outdated(&at, &cached) {
                 return Some(Arc::clone(wanted));
             }
-            if !propagates {
+            // A collection that the remote gives no etag has one of ours, which tells nothing of what is in it.
+            if !propagates || cached.is_nameless() {
                 return None;
             }
             let Some((parent, name)) = at.split_last() else {
@@ -180,6 +181,7 @@ impl MountHandle {
         let before = if known { None } else { cache::restore(&self.server.store, self.id(), path) };
         cache::save(&self.server.store, self.id(), path, cached);
         let propagates = self.traits().etags_propagate;
+        let named = !cached.is_nameless();
         let mut live = self.live();
         if let Some(before) = before {
             live.cache.recall(path, &before);
@@ -194,11 +196,11 @@ impl MountHandle {
             live.seen.clone_from(&found.own.etag);
             live.confirmed = Some(cached.asked);
             live.contains.clone_from(&found.contains);
-            if propagates && (changed || live.record.root_etag.is_none()) {
+            if propagates && named && (changed || live.record.root_etag.is_none()) {
                 live.raise_root(cached.own.etag.clone());
             }
         }
-        if !propagates && changed {
+        if !(propagates && named) && changed {
             // Made from the last one, so that it goes on from there after a restart.
             let etag = nodes::hashed(self.id(), live.root.etag.to_string().as_bytes());
             live.raise_root(etag);
