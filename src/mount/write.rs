@@ -325,13 +325,13 @@ fn mismatch(verdict: &Verified, error: Error) -> Error {
     verdict.mismatch().map_or(error, Error::BodyMismatch)
 }
 
-/// A hidden name beside the target.
+/// A hidden name beside the target. ownCloud 10 and Nextcloud refuse names that end in `.part`.
 fn aside(path: &TreePath) -> Result<TreePath> {
     let (parent, name) = path.split_last().ok_or(Error::IsCollection)?;
     let mut random = [0_u8; 6];
     getrandom::fill(&mut random).map_err(|error| Error::Internal(error.to_string()))?;
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let short: String = name.as_str().chars().take(40).collect();
-    let name = Name::parse(&format!(".{short}.causeway-{digits}.part")).map_err(|_error| Error::InvalidName("it is too long"))?;
+    let name = Name::parse(&format!(".{short}.causeway-{digits}.tmp")).map_err(|_error| Error::InvalidName("it is too long"))?;
     Ok(parent.join(&name))
 }

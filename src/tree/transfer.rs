@@ -431,13 +431,13 @@ fn needed_at_target(there: Option<&Node>) -> Permissions {
     }
 }
 
-/// A name beside the target for a copy that is not yet whole.
+/// A name beside the target for a copy that is not yet whole. ownCloud 10 and Nextcloud refuse names that end in `.part`.
 fn staging_name(to: &TreePath) -> Result<TreePath> {
     let (parent, name) = to.split_last().ok_or(Error::Forbidden("the top folder cannot be replaced"))?;
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|error| Error::Internal(error.to_string()))?;
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let short: String = name.as_str().chars().take(40).collect();
-    let name = Name::parse(&format!(".{short}.causeway-{digits}.part")).map_err(|_error| Error::InvalidName("it is too long"))?;
+    let name = Name::parse(&format!(".{short}.causeway-{digits}.tmp")).map_err(|_error| Error::InvalidName("it is too long"))?;
     Ok(parent.join(&name))
 }

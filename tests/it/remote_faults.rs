@@ -251,7 +251,7 @@ async fn a_plain_server_gets_uploads_under_another_name_first() {
     assert_eq!(remote.read("sub/b.txt").as_deref(), Some("a new version"));
     let verbs: Vec<(String, String)> = remote.take_seen().into_iter().map(|seen| (seen.method, seen.path)).collect();
     let put = verbs.iter().find(|(method, _)| method == "PUT").unwrap();
-    assert!(put.1.contains(".part"), "{verbs:?}");
+    assert!(put.1.contains(".causeway-") && !put.1.ends_with(".part"), "{verbs:?}");
     assert_eq!(remote.paths(), ["", "a.txt", "sub", "sub/b.txt"], "nothing is left beside it");
 }
 
