@@ -168,6 +168,8 @@ pub enum OfflineCause {
     NotAllowed,
     /// The certificate is not trusted, or is not the pinned one.
     Untrusted,
+    /// The link lives, but its server gives it to browsers only: sharing to other servers is switched off there.
+    SharingOff,
 }
 
 /// The state of a mount (DESIGN 5).

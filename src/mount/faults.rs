@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crate::domain::{Error, MountState, OfflineCause, Result, TreePath};
+use crate::domain::{Error, Mount, MountState, OfflineCause, Result, TreePath, Vendor};
 use crate::mount::MountHandle;
 use crate::mount::handle::RETRY_PAUSE;
 use crate::remote::{self, LinkState, Share};
@@ -12,6 +12,10 @@ use crate::wire::Via;
 
 /// What clients are told to wait where nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// First pause after a remote said that it wants none of our questions; doubles each time.
+const ALONE: Duration = Duration::from_secs(30);
+/// Longest such pause.
+const ALONE_MAX: Duration = Duration::from_secs(3600);
 
 impl MountHandle {
     /// The error that the state stands for; none while online, or when it is time for another try.
@@ -49,6 +53,7 @@ impl MountHandle {
     pub(super) fn answered(&self) {
         let mut live = self.live();
         live.failures = 0;
+        live.alone_until = None;
         let back = live.record.state != MountState::Online;
         self.set_state(&mut live, MountState::Online);
         if back && !live.missed.is_empty() {
@@ -64,6 +69,9 @@ impl MountHandle {
             remote::Error::Untrusted(_) => self.down(OfflineCause::Untrusted, RETRY_AFTER),
             remote::Error::BadAnswer(_) | remote::Error::Redirected if path.is_root() => self.down(OfflineCause::BadAnswer, RETRY_AFTER),
             remote::Error::BadAnswer(_) | remote::Error::Redirected => unavailable(OfflineCause::BadAnswer, RETRY_AFTER),
+            remote::Error::SharingOff => self.leave_alone(OfflineCause::SharingOff, Duration::ZERO),
+            remote::Error::Throttled { retry_after } if path.is_root() => self.leave_alone(OfflineCause::RemoteBusy, retry_after),
+            remote::Error::Throttled { retry_after } => unavailable(OfflineCause::RemoteBusy, retry_after),
             remote::Error::Busy { retry_after } if path.is_root() => self.down(OfflineCause::RemoteBusy, retry_after),
             remote::Error::Busy { retry_after } => unavailable(OfflineCause::RemoteBusy, retry_after),
             remote::Error::Unauthorized => self.diagnose(MountState::NeedsPassword).await,
@@ -80,6 +88,18 @@ impl MountHandle {
             remote::Error::Changed => Error::Changed,
             remote::Error::SourceBroken => Error::BodyBroken,
         }
+    }
+
+    /// Neither clients nor polls ask for a while, longer each time: hosts count tries that fail, slow down all who come from the same address, and
+    /// then refuse them (`protocol/nextcloud.md` 2.5).
+    fn leave_alone(&self, cause: OfflineCause, at_least: Duration) -> Error {
+        self.offline(cause);
+        let mut live = self.live();
+        let doubled = ALONE.saturating_mul(2_u32.saturating_pow(live.failures.saturating_sub(1)));
+        let pause = doubled.max(at_least).min(ALONE_MAX);
+        live.next_try = Instant::now() + pause;
+        live.alone_until = Some(live.next_try);
+        unavailable(cause, pause)
     }
 
     fn down(&self, cause: OfflineCause, retry_after: Duration) -> Error {
@@ -110,12 +130,15 @@ impl MountHandle {
     /// A root that wants a password or is not there: ask what became of the link before saying so (DESIGN 5).
     /// `likely` is what a server without such pages means.
     async fn diagnose(&self, likely: MountState) -> Error {
-        let page = self.record().page;
+        let Mount { page, vendor, .. } = self.record();
         let state = match page {
             None => likely,
-            Some(page) => match self.server.remotes.link_state(&page).await {
+            // oCIS shows every token the same page, which asks the server by script.
+            Some(_) if vendor == Vendor::Ocis => likely,
+            Some(page) => match self.link_state(&page, &likely).await {
                 Ok(LinkState::Gone) => MountState::Withdrawn,
                 Ok(LinkState::Protected) => MountState::NeedsPassword,
+                Ok(LinkState::SharingOff) => return self.leave_alone(OfflineCause::SharingOff, Duration::ZERO),
                 // The link lives, only its WebDAV does not answer: that passes.
                 Ok(LinkState::Open) | Err(_) => return self.down(OfflineCause::RemoteBusy, RETRY_AFTER),
             },
@@ -128,6 +151,14 @@ impl MountHandle {
         // Hosts throttle those who keep asking for a dead link (`protocol/nextcloud.md` 2.5).
         live.next_try = Instant::now() + Duration::from_secs(3600);
         error
+    }
+}
+
+impl MountHandle {
+    async fn link_state(&self, page: &str, likely: &MountState) -> std::result::Result<LinkState, remote::Error> {
+        let Some(share) = self.share() else { return Err(remote::Error::BadAnswer("the URL cannot be read")) };
+        let refused = *likely == MountState::NeedsPassword;
+        self.server.remotes.link_state(page, share.vendor, &share.password(), refused).await
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Live {
     pub(super) next_poll: Instant,
     pub(super) next_try: Instant,
     pub(super) failures: u32,
+    /// Until when the remote is asked nothing: it said so.
+    pub(super) alone_until: Option<Instant>,
     /// The instances that the remote's share is made from, itself included.
     pub(super) contains: Vec<String>,
     /// The record is to be stored.
@@ -96,6 +98,7 @@ impl MountHandle {
             next_poll: now,
             next_try: now,
             failures: 0,
+            alone_until: None,
             contains: Vec::new(),
             dirty: false,
             quota: None,
@@ -168,6 +171,7 @@ impl MountHandle {
         live.record = record;
         live.next_try = Instant::now();
         live.next_poll = Instant::now();
+        live.alone_until = None;
     }
 
     /// Gives the mount another name in its record, for lists; where it hangs is a row of the home.

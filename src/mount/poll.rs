@@ -77,7 +77,7 @@ impl MountHandle {
             let mut live = self.live();
             let interval = interval(&live.record.state, live.used.elapsed(), live.failures);
             // From the question on, so that the polls of mounts that share it fall together; after a pause in any case.
-            live.next_poll = (asked + interval).max(Instant::now() + interval / 2);
+            live.next_poll = (asked + interval).max(Instant::now() + interval / 2).max(live.alone_until.unwrap_or(asked));
             std::mem::take(&mut live.dirty).then(|| live.record.clone())
         };
         if let Some(record) = record

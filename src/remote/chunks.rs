@@ -105,6 +105,8 @@ fn passes(error: &Error) -> bool {
         | Error::Untrusted(_)
         | Error::Redirected
         | Error::Loop
+        | Error::SharingOff
+        | Error::Throttled { .. }
         | Error::NotFound => true,
         Error::Forbidden
         | Error::Unsupported

@@ -53,7 +53,17 @@ pub enum Error {
     /// 508: the mounts form a loop.
     #[error("the mounts form a loop")]
     Loop,
-    /// 429 or another 5xx: a passing fault.
+    /// The server lives and so may the share, but it is not for other servers: their administrator switched that off. ownCloud 7 then
+    /// answers everything with 200 and nothing.
+    #[error("the server does not share with other servers")]
+    SharingOff,
+    /// 429: we asked too often, or with passwords that were wrong too often.
+    #[error("the server wants to be left alone for a while")]
+    Throttled {
+        /// What the server asks for, bounded.
+        retry_after: Duration,
+    },
+    /// 408, 425 (oCIS: an upload is still being looked at) or another 5xx: a passing fault.
     #[error("the server cannot do this now")]
     Busy {
         /// What the server asks for, bounded.
@@ -88,7 +98,8 @@ impl Error {
             413 | 507 => Error::Full,
             423 => Error::Locked,
             508 => Error::Loop,
-            429 | 500..=599 => Error::Busy { retry_after: retry_after(headers) },
+            429 => Error::Throttled { retry_after: retry_after(headers) },
+            408 | 425 | 500..=599 => Error::Busy { retry_after: retry_after(headers) },
             300..=399 => Error::Redirected,
             other => Error::Rejected(other),
         }

@@ -18,6 +18,7 @@ mod lock;
 mod ocm;
 mod origin;
 mod probe;
+mod refusal;
 mod share;
 mod tls;
 mod vendor;

@@ -1,7 +1,6 @@
 //! Finds out what a pasted address is, and says plainly why it cannot be mounted.
 
 use http::{Method, StatusCode};
-use serde::Deserialize;
 use url::Url;
 
 use crate::domain::{Kind, Name, Permissions, Secret, Vendor};
@@ -13,9 +12,11 @@ use crate::wire::multistatus::reader::{Bounds, Properties};
 use crate::wire::{CONTAINS_HEADER, Via};
 
 mod page;
+mod share_info;
 
 pub use page::LinkState;
 use page::Page;
+use share_info::{ShareInfo, has_share_info};
 
 /// A share that can be mounted.
 #[derive(Debug, Clone)]
@@ -78,6 +79,15 @@ pub enum ProbeFault {
     /// The other server does not let its links be mounted.
     #[error("the other server does not let other servers mount its links: ask its administrator to allow it (outgoing federated sharing)")]
     SharingSwitchedOff,
+    /// ownCloud 7 and a link to a file (`protocol/owncloud.md` 2.5).
+    #[error(
+        "this is a link to a single file, and its server is too old to give single files to other servers: ask its owner for a link to the \
+         folder that holds it"
+    )]
+    SingleFile,
+    /// We, or others behind our address, asked too often.
+    #[error("the other server takes no more tries from here for now, after too many or too many wrong ones: wait an hour, then try again")]
+    Throttled,
     /// Not a WebDAV server.
     #[error("there is a web server at this address, but no WebDAV share: paste the link itself or the WebDAV address")]
     NotWebdav,
@@ -116,6 +126,8 @@ impl ProbeFault {
             | ProbeFault::WrongPassword
             | ProbeFault::UploadOnly
             | ProbeFault::SharingSwitchedOff
+            | ProbeFault::SingleFile
+            | ProbeFault::Throttled
             | ProbeFault::Loop => self,
         }
     }
@@ -131,7 +143,9 @@ impl ProbeFault {
             Error::Untrusted(Some(fingerprint)) => Some(ProbeFault::UntrustedCertificate { host: host(), fingerprint: *fingerprint }),
             Error::NotAllowed => Some(ProbeFault::PrivateAddress { host: host() }),
             Error::Loop => Some(ProbeFault::Loop),
-            Error::BadAnswer(_)
+            Error::Throttled { .. } => Some(ProbeFault::Throttled),
+            Error::SharingOff
+            | Error::BadAnswer(_)
             | Error::Redirected
             | Error::Unauthorized
             | Error::Forbidden
@@ -150,19 +164,27 @@ impl ProbeFault {
 }
 
 /// `status.php` of the ownCloud family.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 struct Status {
-    #[serde(default)]
     version: String,
-    #[serde(default)]
     productname: String,
-    #[serde(default)]
     product: String,
-    #[serde(default)]
     maintenance: bool,
 }
 
 impl Status {
+    /// Reads it leniently: ownCloud 7 says `"true"` where others say `true`, and one odd field must not make a server unknown.
+    fn read(page: &[u8]) -> Status {
+        let told: serde_json::Value = serde_json::from_slice(page).unwrap_or_default();
+        let text = |name: &str| told.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        Status {
+            version: text("version"),
+            productname: text("productname"),
+            product: text("product"),
+            maintenance: text("maintenance") == "true" || told.get("maintenance").and_then(serde_json::Value::as_bool) == Some(true),
+        }
+    }
+
     fn of_causeway() -> Status {
         Status { version: "1".to_owned(), productname: "Causeway".to_owned(), ..Status::default() }
     }
@@ -200,16 +222,15 @@ impl Remotes {
     pub async fn probe(&self, text: &str, password: Option<Secret>) -> Result<Probe, ProbeFault> {
         let pasted = Pasted::parse(text).ok_or(ProbeFault::NotAnAddress)?;
         let password = password.or_else(|| pasted.password.clone());
-        match &pasted.link {
-            Some(link) => match self.probe_link(link, password.clone()).await {
-                // A folder named `s` somewhere on a plain WebDAV server looks like a link too.
-                Err(ProbeFault::NotFound | ProbeFault::NotWebdav) => {
-                    let plain = self.probe_plain(&pasted, password).await;
-                    plain.map_err(|fault| if fault == ProbeFault::NotWebdav { ProbeFault::NotFound } else { fault })
-                }
-                outcome => outcome,
-            },
-            None => self.probe_plain(&pasted, password).await,
+        let Some(link) = &pasted.link else { return self.probe_plain(&pasted, password).await };
+        let status = self.status(&link.root).await?;
+        match self.probe_link(link, &status, password.clone()).await {
+            // A folder named `s` somewhere on a plain WebDAV server looks like a link too.
+            Err(ProbeFault::NotFound | ProbeFault::NotWebdav) if status.vendor() == Vendor::Other => {
+                let plain = self.probe_plain(&pasted, password).await;
+                plain.map_err(|fault| if fault == ProbeFault::NotWebdav { ProbeFault::NotFound } else { fault })
+            }
+            outcome => outcome,
         }
     }
 
@@ -226,11 +247,10 @@ impl Remotes {
                 None => Vec::new(),
             },
         };
-        Ok(serde_json::from_slice(&page).unwrap_or_default())
+        Ok(Status::read(&page))
     }
 
-    async fn probe_link(&self, link: &Link, password: Option<Secret>) -> Result<Probe, ProbeFault> {
-        let status = self.status(&link.root).await?;
+    async fn probe_link(&self, link: &Link, status: &Status, password: Option<Secret>) -> Result<Probe, ProbeFault> {
         if status.maintenance {
             return Err(ProbeFault::Busy);
         }
@@ -242,33 +262,53 @@ impl Remotes {
             let credentials = Credentials { login, password: password.clone() };
             match self.look(&url, Some(credentials.clone())).await? {
                 Ok((url, own)) => {
-                    let page = self.page(link).await;
-                    return Ok(self.found(url, own, Some(&credentials), status.vendor(), page.ok(), Some(link)));
+                    let mut page = self.page(link).await.ok();
+                    // A page that asks for a password does not say how the link is called.
+                    if let Some(page) = page.as_mut().filter(|page| page.name.is_none() && own.display_name.is_none())
+                        && has_share_info(status.vendor())
+                        && let Ok(ShareInfo::Found { name, .. }) = self.share_info(link, &credentials.password).await
+                    {
+                        page.name = name;
+                    }
+                    return Ok(self.found(url, own, Some(&credentials), status.vendor(), page, Some(link)));
                 }
                 Err(nothing) => seen.push(nothing),
             }
         }
+        Err(self.why_no_place(link, status.vendor(), given.then_some(&password), &seen).await)
+    }
+
+    /// Why no place had the share, from what the places said, the link's page and, where there is one, its shareinfo.
+    async fn why_no_place(&self, link: &Link, vendor: Vendor, given: Option<&Secret>, seen: &[Nothing]) -> ProbeFault {
         let saw = |nothing| seen.contains(&nothing);
-        if saw(Nothing::SwitchedOff) {
-            return Err(ProbeFault::SharingSwitchedOff);
-        }
         if saw(Nothing::UploadOnly) {
-            return Err(ProbeFault::UploadOnly);
+            return ProbeFault::UploadOnly;
         }
-        let page = self.page(link).await;
-        match page.as_ref().map(|page| page.state) {
-            Ok(LinkState::Gone) => Err(ProbeFault::NotFound),
-            Ok(LinkState::Protected) if given => Err(ProbeFault::WrongPassword),
-            Ok(LinkState::Protected) => Err(ProbeFault::NeedsPassword),
+        let wants_password = if given.is_some() { ProbeFault::WrongPassword } else { ProbeFault::NeedsPassword };
+        // oCIS shows every token the same page, which asks the server by script.
+        let page = if vendor == Vendor::Ocis { Err(Error::Unsupported) } else { self.page(link).await };
+        let state = page.map(|page| page.state);
+        let silent = saw(Nothing::SwitchedOff);
+        let asks = matches!(state, Ok(LinkState::Open | LinkState::Protected)) && has_share_info(vendor) && (given.is_some() || silent);
+        let info = if asks { self.share_info(link, given.unwrap_or(&Secret::default())).await.ok() } else { None };
+        match (state, info) {
+            (Ok(LinkState::Gone), _) => ProbeFault::NotFound,
+            (_, Some(ShareInfo::Found { kind: Some(Kind::File), .. })) if silent => ProbeFault::SingleFile,
+            (Ok(LinkState::Protected), Some(ShareInfo::Refused)) => ProbeFault::WrongPassword,
+            (Ok(LinkState::Protected), _) if given.is_none() => ProbeFault::NeedsPassword,
+            (_, Some(ShareInfo::Found { .. } | ShareInfo::Absent)) if silent => ProbeFault::SharingSwitchedOff,
+            // With the wrong password it would have said 403.
+            (Ok(LinkState::Protected), Some(ShareInfo::Absent)) => ProbeFault::SharingSwitchedOff,
+            (_, _) if silent => ProbeFault::SharingSwitchedOff,
+            (Ok(LinkState::Protected), _) => wants_password,
             // The link opens in a browser without a password, but not to another server.
-            Ok(LinkState::Open) if saw(Nothing::Refused) && status.vendor() != Vendor::Other => Err(ProbeFault::SharingSwitchedOff),
-            Ok(LinkState::Open) if saw(Nothing::Absent) && status.vendor() != Vendor::Other => Err(ProbeFault::UploadOnly),
-            Ok(LinkState::Open) | Err(_) if saw(Nothing::Busy) => Err(ProbeFault::Busy),
-            Ok(LinkState::Open) | Err(_) if saw(Nothing::Redirected) => Err(ProbeFault::TooManyRedirects),
-            Ok(LinkState::Open) => Err(ProbeFault::NotWebdav),
-            Err(_) if saw(Nothing::Refused) && given => Err(ProbeFault::WrongPassword),
-            Err(_) if saw(Nothing::Refused) => Err(ProbeFault::NeedsPassword),
-            Err(_) => Err(ProbeFault::NotFound),
+            (Ok(LinkState::Open), _) if saw(Nothing::Refused) && vendor != Vendor::Other => ProbeFault::SharingSwitchedOff,
+            (Ok(LinkState::Open), _) if saw(Nothing::Absent) && vendor != Vendor::Other => ProbeFault::UploadOnly,
+            (_, _) if saw(Nothing::Busy) => ProbeFault::Busy,
+            (_, _) if saw(Nothing::Redirected) => ProbeFault::TooManyRedirects,
+            (Ok(_), _) => ProbeFault::NotWebdav,
+            (Err(_), _) if saw(Nothing::Refused) => wants_password,
+            (Err(_), _) => ProbeFault::NotFound,
         }
     }
 
@@ -318,11 +358,12 @@ impl Remotes {
             // ownCloud 7 with outgoing sharing switched off: 200 and nothing (`protocol/owncloud.md` 2.1).
             200 if answer.page(self).await.is_ok_and(|page| page.is_empty()) => Nothing::SwitchedOff,
             401 | 403 => Nothing::Refused,
+            429 => return Err(ProbeFault::Throttled),
             404 | 410 => Nothing::Absent,
             // Nextcloud: "Only PUT is allowed on files drop".
             405 if url.path().contains("/public.php/") || url.path().contains("/public-files/") => Nothing::UploadOnly,
             508 => return Err(ProbeFault::Loop),
-            429 | 500..=599 => Nothing::Busy,
+            408 | 425 | 500..=599 => Nothing::Busy,
             300..=399 => Nothing::Redirected,
             _ => Nothing::Strange,
         }))
@@ -337,8 +378,13 @@ impl Remotes {
         page: Option<Page>,
         link: Option<&Link>,
     ) -> Probe {
-        // A plain WebDAV folder may stand beside an ownCloud.
-        let vendor = if own.id.is_some() { vendor } else { Vendor::Other };
+        let vendor = match vendor {
+            // A plain WebDAV folder may stand beside an ownCloud.
+            _ if own.id.is_none() => Vendor::Other,
+            // Nobody else has that property: a server whose status.php is hidden.
+            Vendor::Other => Vendor::OwnCloud,
+            Vendor::Causeway | Vendor::OwnCloud | Vendor::Nextcloud | Vendor::Ocis => vendor,
+        };
         let kind = if own.collection == Some(true) { Kind::Collection } else { Kind::File };
         let token = link.map(|link| link.token.expose()).unwrap_or_default();
         let usable = |name: &String| name != token && Name::parse(name).is_ok();

@@ -169,6 +169,11 @@ impl Share {
         Traits::of(self.vendor)
     }
 
+    /// The password that is sent; empty where none is.
+    pub fn password(&self) -> Secret {
+        self.credentials.as_ref().map(|credentials| credentials.password.clone()).unwrap_or_default()
+    }
+
     /// The same share with another password.
     pub fn with_password(&self, password: Secret) -> Share {
         let credentials = self.credentials.clone().map(|credentials| Credentials { password, ..credentials });
@@ -209,9 +214,9 @@ impl Share {
     }
 
     async fn propfind(&self, via: &Via, url: Url, depth: Depth, asked: Asked) -> Result<Listing, Error> {
-        let answer = self.propfind_answer(via, url, depth, asked).await?.success()?;
+        let answer = self.propfind_answer(via, url, depth, asked).await?;
         if answer.status() != StatusCode::MULTI_STATUS {
-            return Err(Error::BadAnswer("it is no multistatus"));
+            return Err(self.why_no_listing(answer).await);
         }
         let bounds = Bounds { keep_other: asked == Asked::All, ..Bounds::default() };
         read_listing(&self.remotes, answer, depth, bounds).await
@@ -238,7 +243,9 @@ impl Share {
         }
         call.payload = Payload::Fetch;
         let answer = self.remotes.call(call).await?;
-        if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+        // The last two: a folder took the file's place, or the link is one for uploads only now. A second look tells which.
+        let changed = [StatusCode::RANGE_NOT_SATISFIABLE, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+        if changed.contains(&answer.status()) {
             return Err(Error::Changed);
         }
         let answer = answer.success()?;

@@ -67,7 +67,7 @@ impl Share {
             Some(0) => Payload::Small(Bytes::new()),
             length => Payload::Stream(body, length),
         };
-        let answer = self.send(call).await?.success()?;
+        let answer = self.done(self.send(call).await?)?;
         // 202 would mean that the file may still fail to be there.
         if answer.status() == StatusCode::ACCEPTED {
             return Err(Error::BadAnswer("an upload was put off"));
@@ -81,7 +81,7 @@ impl Share {
     /// [`Error::Unsupported`] (405) where something by that name exists.
     pub async fn mkcol(&self, via: &Via, path: &TreePath, conditions: &Conditions) -> Result<(), Error> {
         let call = self.conditional(method("MKCOL")?, via, path, Kind::Collection, conditions)?;
-        self.send(call).await?.success().map(drop)
+        self.done(self.send(call).await?).map(drop)
     }
 
     /// Deletes a resource and all below it; what is gone already is fine.
@@ -125,7 +125,7 @@ impl Share {
 
     /// A success, or what the first failure of a 207 means.
     async fn complete(&self, answer: Answer) -> Result<StatusCode, Error> {
-        let answer = answer.success()?;
+        let answer = self.done(answer)?;
         let status = answer.status();
         match self.first_failure(answer).await? {
             Some(failure) => Err(failure),

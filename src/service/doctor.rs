@@ -160,6 +160,8 @@ fn stage(fault: &ProbeFault, tls: bool) -> &'static str {
         | ProbeFault::NotFound
         | ProbeFault::UploadOnly
         | ProbeFault::SharingSwitchedOff
+        | ProbeFault::SingleFile
+        | ProbeFault::Throttled
         | ProbeFault::NotWebdav
         | ProbeFault::Unreachable
         | ProbeFault::Busy
@@ -197,8 +199,10 @@ async fn share_rows(remotes: &Remotes, probe: &Probe, rows: &mut Vec<CheckRow>) 
     rows.push(CheckRow::ok("list", format!("{} entries", listing.members.len())));
     let own = (probe.kind == Kind::File).then_some((root.clone(), &listing.own));
     let members = listing.members.iter().filter(|(_, entry)| entry.collection != Some(true)).map(|(name, entry)| (root.join(name), entry));
-    let file =
-        own.into_iter().chain(members).find_map(|(path, entry)| Some((path, entry.size.filter(|size| *size > 0)?, entry.etag.clone())));
+    let file = own
+        .into_iter()
+        .chain(members)
+        .find_map(|(path, entry)| Some((path, entry.length.or(entry.size).filter(|size| *size > 0)?, entry.etag.clone())));
     rows.push(match file {
         None => CheckRow::ok("read", "no file to read here"),
         Some((path, size, etag)) => match share.get(&via, &path, 0..1, size, etag.as_deref()).await {

@@ -268,6 +268,11 @@ fn offline(cause: OfflineCause, mount: &Mount) -> String {
         OfflineCause::Untrusted => {
             format!("the certificate of {host} is not trusted; `causeway doctor URL` shows its fingerprint")
         }
+        OfflineCause::SharingOff => {
+            format!(
+                "{host} has the link, but does not let other servers mount it; its administrator can allow that (outgoing federated sharing)"
+            )
+        }
     }
 }
 
@@ -301,12 +306,13 @@ fn explain(fault: &ProbeFault, given: bool) -> Refusal {
         ProbeFault::NotFound => Reason::NotFound,
         ProbeFault::NeedsPassword if given => Reason::Refused,
         ProbeFault::NeedsPassword => Reason::NeedsPassword,
-        ProbeFault::Unreachable | ProbeFault::Busy => Reason::RemoteUnreachable,
+        ProbeFault::Unreachable | ProbeFault::Busy | ProbeFault::Throttled => Reason::RemoteUnreachable,
         ProbeFault::WrongPassword
         | ProbeFault::UntrustedCertificate { .. }
         | ProbeFault::PrivateAddress { .. }
         | ProbeFault::UploadOnly
         | ProbeFault::SharingSwitchedOff
+        | ProbeFault::SingleFile
         | ProbeFault::NotWebdav
         | ProbeFault::Loop
         | ProbeFault::TooManyRedirects => Reason::Refused,

@@ -3,8 +3,10 @@
 use http::{Method, StatusCode};
 use url::Url;
 
+use crate::domain::Secret;
 use crate::remote::call::Call;
-use crate::remote::link::{Link, Pasted};
+use crate::remote::link::Link;
+use crate::remote::probe::share_info::ShareInfo;
 use crate::remote::{Error, Remotes};
 use crate::wire::Via;
 
@@ -17,6 +19,8 @@ pub enum LinkState {
     Protected,
     /// It opens.
     Open,
+    /// It is there for browsers, but not for other servers.
+    SharingOff,
 }
 
 /// What a link's page says.
@@ -33,26 +37,23 @@ pub(super) fn address(link: &Link) -> Option<Url> {
 }
 
 impl Remotes {
-    /// Whether a link is still there, by its page.
-    ///
-    /// # Errors
-    /// Whatever kept the page from telling: then nothing is known of the link.
-    pub async fn link_state(&self, page: &str) -> Result<LinkState, Error> {
-        let pasted = Pasted::parse(page).and_then(|pasted| pasted.link).ok_or(Error::BadAnswer("it is no link"))?;
-        Ok(self.page(&pasted).await?.state)
-    }
-
     pub(super) async fn page(&self, link: &Link) -> Result<Page, Error> {
         let page = self.fetch(address(link)).await?;
         if page.state != LinkState::Gone {
             return Ok(page);
         }
         // Servers whose web server hides index.php, and oCIS; ownCloud 7 has its own form.
-        let short = self.fetch(link.root.join(&["s/", link.token.expose()].concat()).ok()).await;
-        match short {
-            Ok(found) if found.state != LinkState::Gone => Ok(found),
-            Ok(_) | Err(Error::NotFound) => self.fetch(old_address(link)).await.map_or(Ok(page), Ok),
-            Err(error) => Err(error),
+        let short = self.fetch(link.root.join(&["s/", link.token.expose()].concat()).ok()).await?;
+        if short.state != LinkState::Gone || !is_old_token(link.token.expose()) {
+            return Ok(short);
+        }
+        match self.fetch(old_address(link)).await {
+            Ok(found) => Ok(found),
+            // Servers that were upgraded keep old tokens and need not know the old form any more.
+            Err(error) => match self.share_info(link, &Secret::default()).await {
+                Ok(ShareInfo::Absent) => Ok(page),
+                Ok(_) | Err(_) => Err(error),
+            },
         }
     }
 
@@ -76,6 +77,11 @@ impl Remotes {
             status => Err(Error::from_status(status, answer.headers())),
         }
     }
+}
+
+/// Whether a token is as ownCloud 7 and older made them: 32 hexadecimal digits.
+fn is_old_token(token: &str) -> bool {
+    token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn old_address(link: &Link) -> Option<Url> {

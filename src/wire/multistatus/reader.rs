@@ -364,7 +364,7 @@ impl State {
             }
             At::Propstat => {
                 let pending = std::mem::take(&mut self.pending);
-                if self.pending_status.is_some_and(|status| (200..300).contains(&status)) {
+                if self.pending_status.is_some_and(is_told) {
                     self.response.properties.merge(pending);
                 } else if self.response.failed.is_none() {
                     self.response.failed = self.pending_status;
@@ -468,7 +468,13 @@ fn http_date(text: &str) -> Option<Timestamp> {
     if let Ok(time) = httpdate::parse_http_date(text) {
         return time.duration_since(std::time::UNIX_EPOCH).ok().and_then(|since| Timestamp::try_from(since.as_secs()).ok());
     }
-    chrono::DateTime::parse_from_rfc3339(text).ok().map(|at| at.timestamp())
+    let other = chrono::DateTime::parse_from_rfc3339(text).or_else(|_error| chrono::DateTime::parse_from_rfc2822(text));
+    other.ok().map(|at| at.timestamp())
+}
+
+/// Whether the properties of a propstat are told. oCIS says 425 for a file whose upload it still looks at, and tells what it will be.
+fn is_told(status: u16) -> bool {
+    matches!(status, 200..300 | 425)
 }
 
 /// The code of `HTTP/1.1 200 OK`.
