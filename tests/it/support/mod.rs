@@ -8,6 +8,7 @@ pub(crate) mod mounter;
 pub(crate) mod mounter_wire;
 pub(crate) mod mounter_xml;
 pub(crate) mod ocm_peer;
+pub(crate) mod peer;
 pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod sharing;
