@@ -41,11 +41,14 @@ impl NotSent {
                 let hint = format!("the certificate of {host} is not trusted; `causeway doctor {url}` shows its fingerprint");
                 (Reason::Refused, hint)
             }
-            remote::Error::Busy { .. } => (Reason::RemoteUnreachable, format!("{host} cannot take it now; try again later")),
+            remote::Error::Busy { .. } | remote::Error::Throttled { .. } => {
+                (Reason::RemoteUnreachable, format!("{host} cannot take it now; try again later"))
+            }
             remote::Error::BadAnswer(_)
             | remote::Error::Redirected
             | remote::Error::Unauthorized
             | remote::Error::Forbidden
+            | remote::Error::SharingOff
             | remote::Error::NotFound
             | remote::Error::Unsupported
             | remote::Error::Conflict
@@ -102,6 +105,7 @@ fn is_answer(error: &remote::Error) -> bool {
     match error {
         remote::Error::Unauthorized
         | remote::Error::Forbidden
+        | remote::Error::SharingOff
         | remote::Error::NotFound
         | remote::Error::Unsupported
         | remote::Error::Conflict
@@ -116,6 +120,7 @@ fn is_answer(error: &remote::Error) -> bool {
         | remote::Error::Redirected
         | remote::Error::Loop
         | remote::Error::Busy { .. }
+        | remote::Error::Throttled { .. }
         | remote::Error::Changed
         | remote::Error::SourceBroken => false,
     }
