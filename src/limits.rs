@@ -151,10 +151,30 @@ pub const REMOTE_PAGE_BYTES_MAX: usize = 256 * 1024;
 pub const OCM_PEERS_MAX: usize = 4096;
 /// Longest call to another server's share endpoints, discovery included: a person waits for it, and PHP servers give up after 10 s.
 pub const OCM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest body of a call between servers, in bytes (what Nextcloud takes, `protocol/ocm.md` 1.8).
+pub const OCM_BODY_BYTES_MAX: usize = 50_000;
+/// Longest secret of an offered share, in bytes (`protocol/owncloud.md` 3.1).
+pub const OCM_SECRET_BYTES_MAX: usize = 128;
+/// Longest number or name by which another server knows a share, in bytes.
+pub const OCM_ID_BYTES_MAX: usize = 255;
+/// Most offers of users of other servers that one user has not answered.
+pub const USER_OFFERS_MAX: usize = 200;
+/// Most offers of one other server that nobody has answered.
+pub const HOST_OFFERS_MAX: usize = 2_000;
+/// Most messages that wait for one other server.
+pub const OUTBOX_HOST_MAX: usize = 1_000;
+/// Most messages that wait for all other servers.
+pub const OUTBOX_MAX: usize = 20_000;
+/// Most other servers that are told something at the same time.
+pub const OUTBOX_HOSTS_AT_ONCE: usize = 16;
+/// How long a message waits for its server at most, in seconds.
+pub const OUTBOX_AGE_MAX_SECONDS: i64 = 3 * 24 * 3600;
+/// The wait after the first try of a message that failed, in seconds; it trebles with each further one.
+pub const OUTBOX_WAIT_SECONDS: i64 = 60;
+/// The longest wait between two tries of a message, in seconds.
+pub const OUTBOX_WAIT_MAX_SECONDS: i64 = 24 * 3600;
 /// Most shares that the receiver of one on another server asks for.
 pub const CLOUD_RESHARES_MAX: usize = 200;
-/// Longest number that another server gives to a share, in bytes.
-pub const OCM_ID_BYTES_MAX: usize = 255;
 /// Most header lines that are taken from a remote.
 pub const REMOTE_HEADERS_MAX: usize = 128;
 /// Most requests without a file body to one origin at a time, and as many with one.

@@ -127,7 +127,7 @@ impl Side {
         let host = self.host();
         let trust = vec![RemoteTrust { host, fingerprints: Vec::new(), authorities: vec![tls.authority_der.clone()], allow_private: true }];
         let remotes = Remotes::new(Policy { instance_id: "demo".to_owned(), trust, names: Names::System }, Timeouts::default());
-        let credentials = Credentials { login: Secret::new(self.user), password: self.password.clone() };
+        let credentials = Credentials::basic(Secret::new(self.user), self.password.clone());
         let share = Share::new(remotes, &self.dav(), Some(credentials), Vendor::Other, Kind::Collection)?;
         let listing = share.list(&Via::default(), &TreePath::parse("From Alice")?).await?;
         if listing.members.is_empty() {

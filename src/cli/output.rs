@@ -165,10 +165,11 @@ impl Out {
                 row.shared_by.clone(),
                 permissions,
                 row.state.clone(),
+                row.expires.clone().unwrap_or_else(|| "-".to_owned()),
                 row.note.clone(),
             ]
         };
-        self.table(&["ID", "NAME", "PATH", "OWNER", "SHARED BY", "PERMISSIONS", "STATE", "NOTE"], rows.iter().map(cells));
+        self.table(&["ID", "NAME", "PATH", "OWNER", "SHARED BY", "PERMISSIONS", "STATE", "EXPIRES", "NOTE"], rows.iter().map(cells));
     }
 
     /// One thing that was checked.

@@ -60,6 +60,11 @@ impl CloudId {
         &self.host
     }
 
+    /// `host[:port]` without the folder that the server may live in.
+    pub fn authority(&self) -> &str {
+        self.host.split('/').next().unwrap_or_default()
+    }
+
     /// Whether the address says `http://`.
     pub fn is_plain(&self) -> bool {
         self.plain
@@ -169,6 +174,16 @@ pub enum OfferedAt {
     Url(String),
 }
 
+/// How the secret of an offered share is sent with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum AuthScheme {
+    /// As the name of Basic, with an empty password (RFC 7617): ownCloud and Nextcloud.
+    #[default]
+    Basic,
+    /// As a Bearer token (RFC 6750): oCIS, OpenCloud, CERNBox.
+    Bearer,
+}
+
 /// A share that a user of another server offers to one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
@@ -182,7 +197,7 @@ pub struct Offer {
     pub owner: CloudId,
     /// How the owner is shown to people.
     pub owner_name: String,
-    /// Who offers: the owner, or somebody who shares on. The server of this address is the one to be told of the answer.
+    /// Who offers: the owner, or somebody who shares on.
     pub sender: CloudId,
     /// How the sender is shown to people.
     pub sender_name: String,
@@ -198,14 +213,35 @@ pub struct Offer {
     pub kind: Kind,
     /// Where it is.
     pub at: OfferedAt,
-    /// The receiver's answer.
+    /// What the server that has it took when the offer was accepted.
+    pub scheme: AuthScheme,
+    /// The receiver's answer; `Declined` only while the mount of an ended share is taken out of the tree.
     pub state: ReceivedState,
-    /// The mount by which it is in the receiver's tree.
+    /// The mount by which it is in the receiver's tree. One that is pending has one while it is accepted.
     pub mount: Option<MountId>,
     /// When it came.
     pub received: Timestamp,
     /// The first second at which it no longer works, as far as the sender said.
     pub expires: Option<Timestamp>,
+}
+
+impl Offer {
+    /// The address whose server has the share, counts its numbers, and is told of the answer: the owner's, since the servers that let their
+    /// users share on make such an offer themselves (`protocol/nextcloud.md` 2.4); the sender's where the share lies there.
+    pub fn server(&self) -> &CloudId {
+        match &self.at {
+            OfferedAt::Url(url) if self.owner.authority() != authority_of(url) && self.sender.authority() == authority_of(url) => {
+                &self.sender
+            }
+            OfferedAt::Url(_) | OfferedAt::Discovered => &self.owner,
+        }
+    }
+}
+
+/// `host[:port]` of a URL; empty where it has none.
+fn authority_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub use checksum::{Algorithm, Checksum, InvalidChecksum};
 pub use clock::{Clock, Timestamp};
 pub use error::{Error, Result};
 pub use etag::Etag;
-pub use federation::{Asked, CloudId, InvalidCloudId, Offer, OfferedAt, SentShare, SentState};
+pub use federation::{Asked, AuthScheme, CloudId, InvalidCloudId, Offer, OfferedAt, SentShare, SentState};
 pub use group::{Group, GroupName, InvalidGroupName};
 pub use keep::{Keep, parse_age};
 pub use lock::{Lock, LockDepth, LockRequest, LockScope, LockToken};

@@ -74,7 +74,7 @@ impl MountHandle {
             remote::Error::Throttled { retry_after } => unavailable(OfflineCause::RemoteBusy, retry_after),
             remote::Error::Busy { retry_after } if path.is_root() => self.down(OfflineCause::RemoteBusy, retry_after),
             remote::Error::Busy { retry_after } => unavailable(OfflineCause::RemoteBusy, retry_after),
-            remote::Error::Unauthorized => self.diagnose(MountState::NeedsPassword).await,
+            remote::Error::Unauthorized => self.diagnose(self.unauthorized()).await,
             remote::Error::NotFound if path.is_root() => self.diagnose(MountState::Withdrawn).await,
             remote::Error::NotFound => self.really_absent(via).await,
             remote::Error::Forbidden => Error::Forbidden("the remote server does not allow this"),
@@ -122,9 +122,14 @@ impl MountHandle {
                 Error::NotFound
             }
             Err(remote::Error::NotFound) => self.diagnose(MountState::Withdrawn).await,
-            Err(remote::Error::Unauthorized) => self.diagnose(MountState::NeedsPassword).await,
+            Err(remote::Error::Unauthorized) => self.diagnose(self.unauthorized()).await,
             Err(error) => Box::pin(self.fault(via, &TreePath::root(), error)).await,
         }
+    }
+
+    /// What it means that a secret is not taken any more.
+    fn unauthorized(&self) -> MountState {
+        if self.offered { MountState::Withdrawn } else { MountState::NeedsPassword }
     }
 
     /// A root that wants a password or is not there: ask what became of the link before saying so (DESIGN 5).

@@ -20,6 +20,8 @@ pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// One remote share in somebody's tree.
 pub struct MountHandle {
     id: MountId,
+    /// Whether its server offered it, by a secret that nobody here can change.
+    pub(super) offered: bool,
     pub(super) server: Arc<Inner>,
     pub(super) live: Mutex<Live>,
     pub(super) locks: Mutex<Locks>,
@@ -109,6 +111,7 @@ impl MountHandle {
         };
         MountHandle {
             id,
+            offered: false,
             server: Arc::clone(server),
             live: Mutex::new(live),
             locks: Mutex::new(locks::restore(store, id)),
@@ -118,9 +121,19 @@ impl MountHandle {
         }
     }
 
+    /// The same, as the mount of a share that its server offered.
+    pub(super) fn of_offer(self) -> MountHandle {
+        MountHandle { offered: true, ..self }
+    }
+
     /// Number of the mount.
     pub fn id(&self) -> MountId {
         self.id
+    }
+
+    /// Whether its server offered it, by a secret that nobody here can change.
+    pub fn is_offered(&self) -> bool {
+        self.offered
     }
 
     /// The mount's root as last seen; no outbound call. Its kind is what the remote end is.

@@ -22,6 +22,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::Notify;
+
 pub use handle::MountHandle;
 pub use read::RemoteFile;
 
@@ -44,6 +46,8 @@ pub(in crate::mount) struct Inner {
     roots: root::Roots,
     contents: contents::Contents,
     handles: RwLock<HashMap<MountId, Arc<MountHandle>>>,
+    /// Told when a mount is removed.
+    removed: Notify,
 }
 
 impl std::fmt::Debug for Mounts {
@@ -56,13 +60,27 @@ impl Mounts {
     /// No mounts yet; `spool` is a folder for bodies of unknown length.
     pub fn new(store: Store, remotes: Remotes, clock: Clock, spool: PathBuf) -> Mounts {
         let (roots, contents) = (root::Roots::default(), contents::Contents::default());
-        Mounts { inner: Arc::new(Inner { store, remotes, clock, spool, roots, contents, handles: RwLock::default() }) }
+        let inner = Inner { store, remotes, clock, spool, roots, contents, handles: RwLock::default(), removed: Notify::new() };
+        Mounts { inner: Arc::new(inner) }
     }
 
     /// Attaches a mount whose record is stored. Makes no outbound call; a mount whose URL no longer parses is attached as unreachable.
     pub fn insert(&self, record: Mount, password: Secret) {
         let handle = MountHandle::new(&self.inner, self.share(&record, password), record);
         self.write().insert(handle.id(), Arc::new(handle));
+    }
+
+    /// Attaches the mount of a share that another server offered, whose record is stored. Its secret is none of a person's to give: where it
+    /// is no longer taken, the share is gone.
+    pub fn insert_offered(&self, record: Mount, credentials: Credentials) {
+        let share = Share::new(self.inner.remotes.clone(), &record.url, Some(credentials), record.vendor, record.kind).ok();
+        let handle = MountHandle::new(&self.inner, share, record).of_offer();
+        self.write().insert(handle.id(), Arc::new(handle));
+    }
+
+    /// Waits until a mount is removed; one that was removed since the last wait counts.
+    pub async fn removed(&self) {
+        self.inner.removed.notified().await;
     }
 
     /// The handle of a mount.
@@ -86,6 +104,7 @@ impl Mounts {
         drop(self.write().remove(&mount));
         cache::forget(&self.inner.store, mount);
         self.inner.contents.forget(mount);
+        self.inner.removed.notify_one();
         Ok(())
     }
 
@@ -103,7 +122,7 @@ impl Mounts {
     }
 
     fn share(&self, record: &Mount, password: Secret) -> Option<Share> {
-        let credentials = (!record.login.is_empty()).then(|| Credentials { login: record.login.clone(), password });
+        let credentials = (!record.login.is_empty()).then(|| Credentials::basic(record.login.clone(), password));
         Share::new(self.inner.remotes.clone(), &record.url, credentials, record.vendor, record.kind).ok()
     }
 

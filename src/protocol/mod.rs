@@ -2,5 +2,6 @@
 
 pub mod dav;
 pub mod login;
+pub mod ocm;
 pub mod ocs;
 pub mod public;

@@ -229,7 +229,7 @@ mod tests {
     #[track_caller]
     fn check(url: &str, login: &str, expected: Option<&str>) {
         let remotes = Remotes::new(Policy { instance_id: "oc".to_owned(), trust: Vec::new(), names: Names::System }, Timeouts::default());
-        let credentials = Credentials { login: Secret::new(login), password: Secret::default() };
+        let credentials = Credentials::basic(Secret::new(login), Secret::default());
         let share = Share::new(remotes, url, Some(credentials), Vendor::Causeway, Kind::Collection).unwrap();
         assert_eq!(share.uploads().map(String::from).as_deref(), expected, "{url}");
     }

@@ -11,9 +11,11 @@ use crate::remote::{Credentials, Error, Fingerprint, Remotes, Traits};
 use crate::wire::multistatus::reader::{Bounds, Properties};
 use crate::wire::{CONTAINS_HEADER, Via};
 
+mod offered;
 mod page;
 mod share_info;
 
+pub use offered::Opened;
 pub use page::LinkState;
 use page::Page;
 use share_info::{ShareInfo, has_share_info};
@@ -259,7 +261,7 @@ impl Remotes {
         let password = password.unwrap_or_default();
         for (place, login) in places(link, status.vendor()) {
             let Ok(url) = link.root.join(&place) else { continue };
-            let credentials = Credentials { login, password: password.clone() };
+            let credentials = Credentials::basic(login, password.clone());
             match self.look(&url, Some(credentials.clone())).await? {
                 Ok((url, own)) => {
                     let mut page = self.page(link).await.ok();
@@ -315,7 +317,7 @@ impl Remotes {
     async fn probe_plain(&self, pasted: &Pasted, password: Option<Secret>) -> Result<Probe, ProbeFault> {
         let given = pasted.login.is_some() && password.is_some();
         let login = pasted.login.clone();
-        let credentials = login.map(|login| Credentials { login, password: password.unwrap_or_default() });
+        let credentials = login.map(|login| Credentials::basic(login, password.unwrap_or_default()));
         let (url, own) = match self.look(&pasted.url, credentials.clone()).await? {
             Ok(found) => found,
             Err(Nothing::Refused) if given => return Err(ProbeFault::WrongPassword),

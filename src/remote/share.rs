@@ -18,25 +18,40 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::io::StreamReader;
 use url::Url;
 
-use crate::domain::{Kind, Name, PropertyName, Secret, TreePath, Vendor};
+use crate::domain::{AuthScheme, Kind, Name, PropertyName, Secret, TreePath, Vendor};
 use crate::remote::call::{Answer, Call, Payload};
 use crate::remote::{Error, Remotes, Traits};
 use crate::wire::multistatus::reader::{self, Bounds, DAV, OC, OCS, Properties};
 use crate::wire::{CONTAINS_HEADER, CONTAINS_MAX, Incoming, Via};
 
-/// What Basic authentication sends.
+/// What a request is authenticated with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
-    /// The link's token, or the name of an account.
+    /// The link's token, the name of an account, or the secret of a share that was offered.
     pub login: Secret,
-    /// The password; may be empty.
+    /// The password of Basic; may be empty.
     pub password: Secret,
+    /// How they are sent.
+    pub scheme: AuthScheme,
 }
 
 impl Credentials {
+    /// Name and password of Basic (RFC 7617).
+    pub fn basic(login: Secret, password: Secret) -> Credentials {
+        Credentials { login, password, scheme: AuthScheme::Basic }
+    }
+
+    /// The secret of a share that was offered, as its server takes it.
+    pub fn of_offer(secret: Secret, scheme: AuthScheme) -> Credentials {
+        Credentials { login: secret, password: Secret::default(), scheme }
+    }
+
     pub(super) fn header(&self) -> Result<HeaderValue, Error> {
-        let encoded = STANDARD.encode([self.login.expose(), ":", self.password.expose()].concat());
-        let mut value = HeaderValue::from_str(&["Basic ", &encoded].concat()).map_err(|_error| Error::Unauthorized)?;
+        let text = match self.scheme {
+            AuthScheme::Basic => ["Basic ", &STANDARD.encode([self.login.expose(), ":", self.password.expose()].concat())].concat(),
+            AuthScheme::Bearer => ["Bearer ", self.login.expose()].concat(),
+        };
+        let mut value = HeaderValue::from_str(&text).map_err(|_error| Error::Unauthorized)?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -155,8 +170,10 @@ impl Share {
     /// What this share has in common with every other that gets the same answers.
     pub fn key(&self) -> ShareKey {
         let (login, password) = self.credentials.as_ref().map_or(("", ""), |asks| (asks.login.expose(), asks.password.expose()));
+        let bearer = self.credentials.as_ref().is_some_and(|asks| asks.scheme == AuthScheme::Bearer);
+        let (kind, scheme) = (if self.kind == Kind::File { "file" } else { "" }, if bearer { "bearer" } else { "" });
         let mut hash = Sha256::new();
-        for part in [self.base.as_str(), login, password, if self.kind == Kind::File { "file" } else { "" }] {
+        for part in [self.base.as_str(), login, password, kind, scheme] {
             hash.update(part);
             // No part holds this byte: it is not UTF-8.
             hash.update([0xff]);

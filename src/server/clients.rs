@@ -15,7 +15,7 @@ use super::site::{Proof, proof};
 use crate::domain::{Permissions, Secret};
 use crate::limits::FORM_BYTES_MAX;
 use crate::protocol::ocs::{self, Caller, Form, Problem};
-use crate::protocol::{login, public};
+use crate::protocol::{login, ocm, public};
 use crate::service::accounts::{Attempt, Denied, Session};
 use crate::service::sharing::{Closed, Visit};
 use crate::tree::View;
@@ -43,7 +43,8 @@ impl Asked<'_> {
         let mut response = match self.session(request.headers()).await {
             Ok(Some(_)) if proof == Proof::Foreign => form.refuse(Problem::foreign()),
             Ok(session) => {
-                let caller = Caller { session, via: self.via.clone(), may_change: proof == Proof::Sent };
+                let (via, address) = (self.via.clone(), self.client.address);
+                let caller = Caller { session, via, address, may_change: proof == Proof::Sent };
                 ocs::handle(request, path, &self.app.services, caller).await
             }
             Err(denied) => self.ocs_denied(denied, form),
@@ -138,9 +139,10 @@ async fn info(view: crate::domain::Result<View>, question: Option<public::Questi
 pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming>) -> Option<Response<Body>> {
     let response = match route {
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Status => return None,
-        // At any 5xx there ownCloud 11 shows its users none of their mounts (`protocol/owncloud.md` 1.3).
+        // At a 5xx there ownCloud 11 shows its users none of their mounts (`protocol/owncloud.md` 1.3).
         Route::Provider => return None,
-        Route::Unknown if is_discovery(request.uri().path()) => return None,
+        Route::Ocm { call } if call.is_discovery() => return None,
+        Route::Ocm { .. } => ocm::later(),
         Route::Ocs { path } => Form::of(path, request).refuse(Problem::unavailable()),
         Route::ShareInfo => public::refuse(StatusCode::SERVICE_UNAVAILABLE),
         Route::LinkPage { .. } | Route::OldPage => public::later(),
@@ -163,11 +165,6 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
     // By this the apps of Nextcloud tell maintenance from a fault.
     response.headers_mut().insert(HeaderName::from_static("x-nextcloud-maintenance-mode"), HeaderValue::from_static("1"));
     Some(response)
-}
-
-/// Whether a server asks here what this one offers by the Open Cloud Mesh.
-fn is_discovery(path: &str) -> bool {
-    path.trim_end_matches('/').ends_with("/ocm-provider")
 }
 
 /// `GET /index.php/204`: phones look whether they have a network by this.

@@ -28,6 +28,7 @@ use crate::config::Network;
 use crate::domain::{Error, Kind, Link, LinkId, Permissions, Secret, TreePath, User};
 use crate::limits::HEADERS_BYTES_MAX;
 use crate::protocol::dav::{self, Place};
+use crate::protocol::ocm;
 use crate::protocol::public::Passes;
 use crate::service::Services;
 use crate::service::accounts::{Attempt, Denied};
@@ -124,6 +125,7 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::LinkUploads { root, token } => asked.link_uploads(request, &root, &token).await,
         Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
         Route::Status => asked.status(request.method()),
+        Route::Ocm { call } => ocm::handle(request, call, &app.services, client.address).await,
         Route::Ocs { path } => asked.ocs(request, &path).await,
         Route::ShareInfo => asked.share_info(request).await,
         Route::GiveToServer => asked.give_to_server(request).await,

@@ -233,6 +233,8 @@ fn background(tasks: &Tasks, services: &Services) {
             }
         }
     });
+    let federating = services.clone();
+    tasks.spawn_until_stop(async move { federating.federation().run().await });
     let sent = services.clone();
     tasks.spawn_until_stop(async move { sent.federation().follow_ends().await });
     let exporting = services.clone();

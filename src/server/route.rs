@@ -5,7 +5,7 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 
 use super::login::Step;
-use crate::protocol::dav;
+use crate::protocol::{dav, ocm};
 
 /// Where a request goes.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,6 +89,11 @@ pub(super) enum Route {
     Provider,
     /// `/index.php/apps/files_sharing/testremote`: whether a visitor's own server can be reached.
     TestRemote,
+    /// What other servers ask and tell: `/ocm/…`, and where they find that.
+    Ocm {
+        /// What.
+        call: ocm::Call,
+    },
     /// `/ocs/…`.
     Ocs {
         /// What stands behind it.
@@ -220,6 +225,9 @@ impl Route {
             Route::OldPage => "old-link-page",
             Route::Provider => "provider",
             Route::TestRemote => "test-remote",
+            Route::Ocm { call: ocm::Call::Provider | ocm::Call::WellKnown } => "ocm-discovery",
+            Route::Ocm { call: ocm::Call::Shares } => "ocm-shares",
+            Route::Ocm { call: ocm::Call::Notifications } => "ocm-notifications",
             Route::Ocs { .. } => "ocs",
             Route::Login { .. } => "login",
             Route::NoContent => "no-content",
@@ -247,6 +255,10 @@ fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
         Some(rest) => ("/index.php", rest),
         None => ("", inner),
     };
+    // Nextcloud puts its slash behind the one of an address.
+    if let Some(call) = ocm::Call::parse(path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path)) {
+        return Some(Route::Ocm { call });
+    }
     if let Some(path) = path.strip_prefix("/ocs/") {
         return Some(Route::Ocs { path: path.to_owned() });
     }
@@ -328,6 +340,15 @@ mod tests {
             check(path, Route::Ocs { path: text("v1.php/cloud/user") });
         }
         check("/ocs/", Route::Ocs { path: text("") });
+        for path in ["/ocm-provider/", "/ocm-provider", "/ocm-provider/index.php", "//ocm-provider/", "/index.php/ocm-provider/"] {
+            check(path, Route::Ocm { call: ocm::Call::Provider });
+        }
+        check("/.well-known/ocm", Route::Ocm { call: ocm::Call::WellKnown });
+        check("/index.php/ocm/shares", Route::Ocm { call: ocm::Call::Shares });
+        check("/ocm/notifications", Route::Ocm { call: ocm::Call::Notifications });
+        for path in ["/ocm", "/ocm/", "/ocm/invite-accepted", "/.well-known/", "/ocm-provider/x"] {
+            check(path, Route::Unknown);
+        }
         check("/status.php", Route::Status);
         check("/index.php/status.php", Route::Unknown);
         check("/index.php/apps/files_sharing/shareinfo", Route::ShareInfo);

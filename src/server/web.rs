@@ -73,6 +73,7 @@ impl Web {
             | Route::OldPage
             | Route::Provider
             | Route::TestRemote
+            | Route::Ocm { .. }
             | Route::Ocs { .. }
             | Route::Login { .. }
             | Route::GiveToServer

@@ -184,7 +184,7 @@ fn what(probe: &Probe) -> String {
 }
 
 async fn share_rows(remotes: &Remotes, probe: &Probe, rows: &mut Vec<CheckRow>) {
-    let credentials = Credentials { login: probe.login.clone(), password: probe.password.clone() };
+    let credentials = Credentials::basic(probe.login.clone(), probe.password.clone());
     let credentials = (!credentials.login.is_empty()).then_some(credentials);
     let share = match Share::new(remotes.clone(), &probe.dav_url, credentials, probe.vendor, probe.kind) {
         Ok(share) => share,

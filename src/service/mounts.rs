@@ -1,5 +1,6 @@
 //! Mounts: made from any link or WebDAV URL, kept with their passwords encrypted, and retried.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -8,13 +9,13 @@ use url::Url;
 
 use super::policy::Policies;
 use super::refusal::Result;
-use super::secrets::Vault;
+use super::secrets::{SealedIn, Vault};
 use super::setup::{Options, state_folder};
 use super::{Reason, Refusal};
-use crate::domain::{At, Clock, Mount, MountId, MountState, Name, OfflineCause, Secret, TreePath, User, Write};
+use crate::domain::{At, Clock, Mount, MountId, MountState, Name, Offer, OfflineCause, Secret, TreePath, User, Write};
 use crate::limits::USER_MOUNTS_MAX;
 use crate::mount::Mounts;
-use crate::remote::{Names, Policy, Probe, ProbeFault, Remotes, Scheme};
+use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remotes, Scheme};
 use crate::store::{Batch, Store};
 use crate::tree::Forest;
 
@@ -30,6 +31,18 @@ pub struct Mounting {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// A share that another server offered, as it is mounted.
+pub(super) struct Offered {
+    /// What was found at its address.
+    pub(super) opened: Opened,
+    /// What opens it. The offer keeps it, sealed; the mount's record does not.
+    pub(super) credentials: Credentials,
+    /// What the mountpoint is called.
+    pub(super) name: Name,
+    /// How the owner is shown.
+    pub(super) owner: String,
+}
+
 /// The remotes and mounts of a store, with the passwords decrypted. A mount whose password cannot be read will want a new one.
 pub(super) fn open_mounts(store: &Store, vault: &Vault, clock: &Clock, options: &Options) -> Result<(Remotes, Mounts)> {
     let policy = Policy { instance_id: store.instance_id().to_owned(), trust: store.list()?, names: Names::System };
@@ -37,8 +50,17 @@ pub(super) fn open_mounts(store: &Store, vault: &Vault, clock: &Clock, options: 
     let spool = state_folder(&options.data).join("spool");
     std::fs::create_dir_all(&spool).map_err(|error| Refusal::failed(format!("the spool folder cannot be made: {error}")))?;
     let mounts = Mounts::new(store.clone(), remotes.clone(), clock.clone(), spool);
+    let offers: HashMap<MountId, Offer> = store.list::<Offer>()?.into_iter().filter_map(|offer| Some((offer.mount?, offer))).collect();
     for mount in store.list::<Mount>()? {
-        let password = vault.open_sealed(mount.id, &mount.password).unwrap_or_else(|error| {
+        if let Some(offer) = offers.get(&mount.id) {
+            let secret = vault.open_sealed(SealedIn::Offer(offer.id), &offer.secret).unwrap_or_else(|error| {
+                tracing::error!(mount.id = mount.id.0, %error, "the secret of a share of another server cannot be read");
+                Secret::default()
+            });
+            mounts.insert_offered(mount, Credentials::of_offer(secret, offer.scheme));
+            continue;
+        }
+        let password = vault.open_sealed(SealedIn::Mount(mount.id), &mount.password).unwrap_or_else(|error| {
             tracing::error!(mount.id = mount.id.0, %error, "the password of a mount cannot be read");
             Secret::default()
         });
@@ -103,7 +125,7 @@ impl Mounting {
             space: user.space,
             url: probe.dav_url,
             login: probe.login,
-            password: self.vault.seal(id, &probe.password)?,
+            password: self.vault.seal(SealedIn::Mount(id), &probe.password)?,
             vendor: probe.vendor,
             kind: probe.kind,
             name: probe.name,
@@ -113,13 +135,53 @@ impl Mounting {
             root_etag: None,
             created: self.clock.now(),
         };
-        let space = self.forest.spaces().get(user.space).ok_or_else(|| Refusal::failed("the user's home is not open"))?;
-        // The record comes first: a mountpoint without a record would show a folder that nobody can reach.
         self.store.commit(Batch::new().put(&mount)).await?;
         self.mounts().insert(mount.clone(), probe.password);
-        if let Err(error) = space.add_mount(&At::home(TreePath::root()), id, &wanted).await {
+        self.hang(user, mount, &wanted).await
+    }
+
+    /// Mounts what another server offered. `also` is stored together with the record.
+    ///
+    /// # Errors
+    /// Where the user has too many mounts, or the tree cannot be written: then the mount is gone again.
+    pub(super) async fn add_offered(&self, user: &User, offered: Offered, also: impl FnOnce(MountId) -> Batch + Send) -> Result<Mount> {
+        self.not_ourselves(&offered.opened.url)?;
+        let _changing = self.changing.lock().await;
+        if self.list(user).len() >= USER_MOUNTS_MAX {
+            return Err(Refusal::refused(format!("`{}` has {USER_MOUNTS_MAX} mounts already", user.name)));
+        }
+        let id = MountId(self.store.next_id()?);
+        let mount = Mount {
+            id,
+            user: user.name.clone(),
+            space: user.space,
+            url: offered.opened.url,
+            login: Secret::default(),
+            password: Vec::new(),
+            vendor: offered.opened.vendor,
+            kind: offered.opened.kind,
+            name: offered.name.to_string(),
+            owner: offered.owner,
+            page: None,
+            state: MountState::Online,
+            root_etag: None,
+            created: self.clock.now(),
+        };
+        self.store.commit(also(id).put(&mount)).await?;
+        self.mounts().insert_offered(mount.clone(), offered.credentials);
+        self.hang(user, mount, &offered.name).await
+    }
+
+    /// Hangs a mount whose record is stored into its user's tree: a mountpoint without a record would show a folder that nobody can reach.
+    async fn hang(&self, user: &User, mount: Mount, wanted: &Name) -> Result<Mount> {
+        let id = mount.id;
+        let hung = match self.forest.spaces().get(user.space) {
+            Some(space) => space.add_mount(&At::home(TreePath::root()), id, wanted).await.map_err(Refusal::from),
+            None => Err(Refusal::failed("the user's home is not open")),
+        };
+        if let Err(refusal) = hung {
             self.mounts().remove(id).await?;
-            return Err(error.into());
+            return Err(refusal);
         }
         tracing::info!(mount.id = id.0, user.id = %user.name, remote.host = host_of(&mount.url), "a mount was added");
         // Its rights and etag are those of an empty folder until it was looked at; clients should not meet it in that state.
@@ -187,8 +249,11 @@ impl Mounting {
     /// # Errors
     /// Where the remote does not take it.
     pub async fn set_password(&self, id: MountId, password: Secret) -> Result<Mount> {
+        if self.mounts().get(id).is_some_and(|mount| mount.is_offered()) {
+            return Err(Refusal::refused("the other server offered this share; it has no password that could be changed"));
+        }
         let changing = self.changing.lock().await;
-        let changed = Mount { password: self.vault.seal(id, &password)?, ..self.get(id)? };
+        let changed = Mount { password: self.vault.seal(SealedIn::Mount(id), &password)?, ..self.get(id)? };
         self.store.commit(Batch::new().put(&changed)).await?;
         self.mounts().set_password(id, password, changed);
         drop(changing);
@@ -246,7 +311,7 @@ impl Mounting {
                 ("needs_password", format!("the link wants another password; `causeway mount password {id}` takes it"))
             }
             MountState::Withdrawn => {
-                let hint = format!("the other server says that the link is gone; `causeway mount retry {id}` asks again");
+                let hint = format!("the other server says that the share is gone; `causeway mount retry {id}` asks again");
                 ("withdrawn", hint)
             }
             MountState::Loop => ("loop", "the mounted folder leads back to this server".to_owned()),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use crate::domain::{MountId, Secret};
+use crate::domain::{MountId, Secret, ShareId};
 use crate::service::random;
 
 const KEY_BYTES: usize = 32;
@@ -21,9 +21,32 @@ pub enum Error {
     /// The key file has the wrong length, or the machine has no randomness.
     #[error("the key is not usable")]
     Key,
-    /// The text was written with another key, or for another mount, or is damaged.
+    /// The text was written with another key, or for another row, or is damaged.
     #[error("the stored password cannot be decrypted with the key of this data folder")]
     Damaged,
+}
+
+/// What a sealed text belongs to: it is bound to it, so that rows cannot be exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SealedIn {
+    /// The password of a mount.
+    Mount(MountId),
+    /// The secret of a share that another server offered.
+    Offer(ShareId),
+    /// The secret in what another server is still to be told, by its number.
+    Outbox(u64),
+}
+
+impl SealedIn {
+    /// What the text is bound to. Mounts came first and have their number alone; no other is as short.
+    fn aad(self) -> Aad<Vec<u8>> {
+        let (kind, number): (&[u8], u64) = match self {
+            SealedIn::Mount(MountId(number)) => (b"", number),
+            SealedIn::Offer(ShareId(number)) => (b"offer", number),
+            SealedIn::Outbox(number) => (b"outbox", number),
+        };
+        Aad::from([kind, &number.to_be_bytes()].concat())
+    }
 }
 
 /// Encrypts and decrypts with the key of one data folder.
@@ -54,33 +77,28 @@ impl Vault {
         Ok(Vault { key: LessSafeKey::new(key) })
     }
 
-    /// Nonce and ciphertext of a mount's password; nothing for no password.
-    pub(super) fn seal(&self, mount: MountId, secret: &Secret) -> Result<Vec<u8>, Error> {
+    /// Nonce and ciphertext of a secret; nothing for no secret.
+    pub(super) fn seal(&self, place: SealedIn, secret: &Secret) -> Result<Vec<u8>, Error> {
         if secret.is_empty() {
             return Ok(Vec::new());
         }
         let nonce = random::<NONCE_BYTES>().map_err(|_error| Error::Key)?;
         let mut text = secret.expose().as_bytes().to_vec();
-        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad(mount), &mut text).map_err(|_error| Error::Key)?;
+        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), place.aad(), &mut text).map_err(|_error| Error::Key)?;
         Ok([&nonce[..], &text].concat())
     }
 
-    /// The password that [`Vault::seal`] took.
-    pub(super) fn open_sealed(&self, mount: MountId, sealed: &[u8]) -> Result<Secret, Error> {
+    /// The secret that [`Vault::seal`] took.
+    pub(super) fn open_sealed(&self, place: SealedIn, sealed: &[u8]) -> Result<Secret, Error> {
         if sealed.is_empty() {
             return Ok(Secret::default());
         }
         let (nonce, text) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(Error::Damaged)?;
         let mut text = text.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = self.key.open_in_place(nonce, aad(mount), &mut text).map_err(|_error| Error::Damaged)?;
+        let plain = self.key.open_in_place(nonce, place.aad(), &mut text).map_err(|_error| Error::Damaged)?;
         String::from_utf8(plain.to_vec()).map(Secret::new).map_err(|_error| Error::Damaged)
     }
-}
-
-/// A password is bound to its mount: rows cannot be exchanged.
-fn aad(mount: MountId) -> Aad<[u8; 8]> {
-    Aad::from(mount.0.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -88,18 +106,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_comes_back_with_its_key_and_its_mount_alone() {
+    fn a_secret_comes_back_with_its_key_and_its_row_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret.key");
         let secret = Secret::new("hunter2");
-        let sealed = Vault::open(&file).unwrap().seal(MountId(1), &secret).unwrap();
+        let sealed = Vault::open(&file).unwrap().seal(SealedIn::Mount(MountId(1)), &secret).unwrap();
         assert!(!sealed.windows(7).any(|part| part == b"hunter2"));
         let again = Vault::open(&file).unwrap();
-        assert_eq!(again.open_sealed(MountId(1), &sealed).unwrap(), secret);
-        assert!(matches!(again.open_sealed(MountId(2), &sealed), Err(Error::Damaged)));
-        assert!(matches!(again.open_sealed(MountId(1), sealed.get(1..).unwrap()), Err(Error::Damaged)));
+        assert_eq!(again.open_sealed(SealedIn::Mount(MountId(1)), &sealed).unwrap(), secret);
+        assert!(matches!(again.open_sealed(SealedIn::Mount(MountId(2)), &sealed), Err(Error::Damaged)));
+        assert!(matches!(again.open_sealed(SealedIn::Mount(MountId(1)), sealed.get(1..).unwrap()), Err(Error::Damaged)));
         let other = Vault::open(&folder.path().join("other.key")).unwrap();
-        assert!(matches!(other.open_sealed(MountId(1), &sealed), Err(Error::Damaged)));
+        assert!(matches!(other.open_sealed(SealedIn::Mount(MountId(1)), &sealed), Err(Error::Damaged)));
+        for other in [SealedIn::Offer(ShareId(1)), SealedIn::Outbox(1)] {
+            assert!(matches!(again.open_sealed(other, &sealed), Err(Error::Damaged)), "{other:?}");
+            let theirs = again.seal(other, &secret).unwrap();
+            assert_eq!(again.open_sealed(other, &theirs).unwrap(), secret);
+            assert!(matches!(again.open_sealed(SealedIn::Mount(MountId(1)), &theirs), Err(Error::Damaged)), "{other:?}");
+        }
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }

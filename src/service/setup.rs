@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accounts::{Accounts, Disabled, Gate};
-use super::federation::{Federation, Ledger};
+use super::federation::{Federation, Ledger, Offers, Outbox};
 use super::groups::Groups;
 use super::login_flow::LoginFlows;
 use super::maintenance::Maintenance;
@@ -97,9 +97,7 @@ impl Services {
         prepare_folders(&options.data)?;
         let store = open_store(&options, &clock).await?;
         let other = |error: Refusal| OpenError::Other(error.to_string());
-        let vault =
-            Vault::open(&state_folder(&options.data).join("keys/secret.key")).map_err(|error| OpenError::Other(error.to_string()))?;
-        let vault = Arc::new(vault);
+        let vault = open_vault(&options.data)?;
         let (trash, versions) = (options.trash, options.versions);
         let space_options = SpaceOptions { durability: options.durability, trash, versions, ..SpaceOptions::default() };
         let spaces = open_spaces(&store, &options.data, &clock, space_options).await?;
@@ -136,6 +134,7 @@ impl Services {
             forest: forest.clone(),
             remotes,
             vault,
+            throttle: Arc::clone(&throttle),
             clock: clock.clone(),
             accounts: Arc::clone(&accounts),
             shares: Arc::clone(&shares),
@@ -145,6 +144,8 @@ impl Services {
             sent: Ledger::open(&store).map_err(other)?,
             public_url: options.public_url.clone(),
             own_hosts: options.own_hosts.clone(),
+            offers: Offers::open(&store).map_err(|error| OpenError::Other(error.to_string()))?,
+            outbox: Outbox::default(),
         };
         federation.finish().await.map_err(other)?;
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
@@ -233,6 +234,11 @@ fn prepare_folders(data: &Path) -> Result<(), OpenError> {
     // A folder that can be read but not written would show only at the first upload.
     let probe = state.join("writable");
     std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(not_writable)
+}
+
+fn open_vault(data: &Path) -> Result<Arc<Vault>, OpenError> {
+    let vault = Vault::open(&state_folder(data).join("keys/secret.key"));
+    vault.map(Arc::new).map_err(|error| OpenError::Other(error.to_string()))
 }
 
 async fn open_spaces(store: &Store, data: &Path, clock: &Clock, options: SpaceOptions) -> Result<Spaces, OpenError> {

@@ -56,7 +56,8 @@ impl NewShare {
         let (owner, sender) = match shape {
             // ownCloud keeps what stands behind the `@` as the address of the remote (`protocol/owncloud.md` 1.10).
             Shape::Legacy => (self.owner.with_scheme(), self.sender.with_scheme()),
-            Shape::Multi => (self.owner.to_string(), self.sender.to_string()),
+            // Bare but for a server without TLS, which is not found without its scheme.
+            Shape::Multi => (String::from(self.owner.clone()), String::from(self.sender.clone())),
         };
         let secret = self.secret.expose();
         let (resource, protocol) = match shape {

@@ -323,7 +323,7 @@ async fn a_receiver_elsewhere_shares_on_by_the_owner() {
     assert_eq!((&offer["providerId"], &offer["sender"]), (&json!(id), &json!(bobs.address_of("bob"))));
     assert_eq!(
         (&offer["owner"], &offer["protocol"]["webdav"]["sharedSecret"]),
-        (&json!(format!("anna@{}", server.host())), &json!(second.expose()))
+        (&json!(format!("anna@http://{}", server.host())), &json!(second.expose()))
     );
     assert_eq!(offer["protocol"]["webdav"]["permissions"], json!(["read", "write", "share"]));
     // Asked again, the answer is the same, and nothing is sent.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use causeway::config::log_filter;
 use causeway::domain::Secret;
 use causeway::service::Reason;
-use causeway::service::admin::{Command, LinkTerms, Outcome};
+use causeway::service::admin::{Command, LinkTerms, Outcome, ShareCommand};
 use tracing_subscriber::filter::{FilterExt as _, dynamic_filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::support::federation::{impatient, names, put_chunked, transfer};
 use crate::support::ocm_peer::{Habit, OcmPeer};
 use crate::support::server::{TestServer, password};
-use crate::support::sharing::{create, remove, share};
+use crate::support::sharing::{create, received, remove, share};
 
 /// The process has one log, and other tests run beside this one: it is open only while this test runs.
 static OPEN: AtomicBool = AtomicBool::new(false);
@@ -57,6 +57,25 @@ fn basic(login: &str, password: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("{login}:{password}"))
 }
 
+/// As another server offers a share and ends it, rightly and wrongly.
+async fn offered(anna: &TestServer, bob: &TestServer, token: &str) {
+    let offer = format!(
+        r#"{{"shareWith":"bob@{}","name":"Offered","providerId":"9","owner":"alice@http://{}","shareType":"user","resourceType":"file",
+        "protocol":{{"name":"webdav","options":{{"sharedSecret":"{token}"}}}}}}"#,
+        bob.host(),
+        anna.host(),
+    );
+    bob.ask("POST", "/ocm/shares").body(&offer).expect(201).await;
+    let pending = received(bob, "bob").await[0].id;
+    bob.execute(Command::Share(ShareCommand::Accept { user: "bob".to_owned(), id: pending })).await;
+    assert_eq!(names(bob, "bob", "/Offered").await, ["a.txt"]);
+    for secret in ["Wr0ng-and-th3refore-t0ld", token] {
+        let told = format!(r#"{{"notificationType":"SHARE_UNSHARED","providerId":"9","notification":{{"sharedSecret":"{secret}"}}}}"#);
+        bob.ask("POST", "/ocm/notifications").body(told).expect(201).await;
+        bob.ask("POST", "/ocs/v2.php/cloud/shares/9/decline").body(format!("token={secret}")).expect(403).await;
+    }
+}
+
 #[tokio::test]
 async fn f6_no_secret_reaches_the_log() {
     let lines = listen();
@@ -83,6 +102,7 @@ async fn f6_no_secret_reaches_the_log() {
         bob.ask_as("bob", "DELETE", &format!("{mount}/d.txt")).expect(204).await;
         bob.ask_as("bob", "DELETE", &format!("{mount}/c.txt")).expect(204).await;
     }
+    offered(&anna, &bob, &token(&plain.url)).await;
     // As people come by the link: the page, WebDAV by token, and with what is wrong.
     let (first, second) = (token(&link.url), token(&plain.url));
     for path in [format!("/s/{first}"), format!("/s/{second}"), format!("/s/{second}/download"), format!("/public.php/dav/files/{second}/")]

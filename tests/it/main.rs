@@ -27,6 +27,7 @@ mod groups;
 mod link_downloads;
 mod link_policy;
 mod login_flow;
+mod ocm;
 mod ocs;
 mod ocs_app_passwords;
 mod ocs_groups;

@@ -1,5 +1,7 @@
 //! One request to OCS: who asks, for what, with which parameters.
 
+use std::net::IpAddr;
+
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Limited};
@@ -20,6 +22,8 @@ pub struct Caller {
     pub session: Option<Session>,
     /// The servers that the request came by.
     pub via: Via,
+    /// Where it came from: failures count against it.
+    pub address: IpAddr,
     /// Whether it is sure that no page of another site made a browser send this with a password that it remembers (attack L7).
     pub may_change: bool,
 }
@@ -73,8 +77,9 @@ impl Call {
         if has_body {
             context.caller.demand_proof()?;
         }
-        // Nobody who has not logged in makes the server read a body.
-        if has_body && context.caller.session.is_some() {
+        // Nobody who has not logged in makes the server read a body, but for other servers, who prove themselves by what stands in it.
+        let of_servers = segments.first().map(String::as_str) == Some("cloud") && segments.get(1).map(String::as_str) == Some("shares");
+        if has_body && (context.caller.session.is_some() || of_servers) {
             let body = Limited::new(body, OCS_BODY_BYTES_MAX).collect().await;
             let body = body.map_err(|_error| Problem::bad_request("The body is too long or broke off."))?.to_bytes();
             parameters.add_body(header(&parts.headers, &CONTENT_TYPE), &body)?;
@@ -103,6 +108,11 @@ impl Call {
     /// Whether the caller has logged in.
     pub(super) fn is_known(&self) -> bool {
         self.caller.session.is_some()
+    }
+
+    /// Where the request came from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.caller.address
     }
 
     /// The servers that the request came by.

@@ -9,6 +9,7 @@
 mod actor;
 mod call;
 mod capabilities;
+mod cloud_shares;
 mod downloads;
 mod envelope;
 pub mod features;
@@ -16,6 +17,7 @@ mod groups;
 mod membership;
 mod parameters;
 mod passwords;
+mod remote_shares;
 mod share_rows;
 mod sharees;
 mod shares;
@@ -54,10 +56,12 @@ async fn answer(call: &Call) -> Answer {
         ["cloud", "user"] => user::own(call).await,
         ["cloud", "users", rest @ ..] => users::answer(call, rest).await,
         ["cloud", "groups", rest @ ..] => groups::answer(call, rest).await,
+        ["cloud", "shares", rest @ ..] => cloud_shares::answer(call, rest).await,
         ["core", "getapppassword"] => passwords::make(call).await,
         ["core", "apppassword"] => passwords::revoke(call).await,
         ["apps", "files_sharing", "api", "v1", "shares", rest @ ..] => shares::answer(call, rest).await,
         ["apps", "files_downloadlimit", "api", "v1", token, "limit"] => downloads::limit(call, token).await,
+        ["apps", "files_sharing", "api", "v1", "remote_shares", rest @ ..] => remote_shares::answer(call, rest).await,
         ["apps", "files_sharing", "api", "v1", "sharees"] => sharees::sharees(call),
         // Clients ask which applications a web interface would show; there are none.
         ["core", "navigation", "apps"] => call.session().map(|_session| Value::nothing()),

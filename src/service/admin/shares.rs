@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::execute::{end_of, last_day, rfc3339, tree_path};
-use crate::domain::{CloudId, GroupName, Kind, Permissions, ReceivedState, SentState, Share, ShareId, ShareWith, UserName};
+use crate::domain::{CloudId, GroupName, Kind, Offer, Permissions, ReceivedState, SentState, Share, ShareId, ShareWith, UserName};
 use crate::service::federation::NotSent;
 use crate::service::refusal::Result;
 use crate::service::shares::{NewShare, Received, ShareChange};
@@ -31,19 +31,19 @@ pub enum ShareCommand {
         /// Whose
         user: String,
     },
-    /// List what a user receives
+    /// List what a user receives, from this server and from others
     Received {
         /// Who
         user: String,
     },
-    /// Take a share into a user's tree
+    /// Take a share into a user's tree; one of another server is asked for first
     Accept {
         /// Whose
         user: String,
         /// Number of the share
         id: u64,
     },
-    /// Take a share out of a user's tree; the owner keeps everything
+    /// Take a share out of a user's tree; the owner keeps everything, and another server is told
     Decline {
         /// Whose
         user: String,
@@ -125,18 +125,20 @@ pub struct ReceivedRow {
     pub name: String,
     /// `file` or `folder`.
     pub kind: String,
-    /// Whose node.
+    /// Whose node: a user of this server, or `alice@cloud.example` of another.
     pub owner: String,
     /// Who shared it.
     pub shared_by: String,
     /// A user, or `group:NAME`.
     pub with: String,
-    /// What it grants now, over every hop.
+    /// What it grants now, over every hop; 0 while nobody has asked a server that offers it.
     pub permissions: u8,
     /// `pending`, `accepted` or `declined`.
     pub state: String,
     /// What the sharer says.
     pub note: String,
+    /// Last day, `YYYY-MM-DD`, as far as the sharer's server says.
+    pub expires: Option<String>,
 }
 
 impl Services {
@@ -170,15 +172,25 @@ impl Services {
                 for received in self.shares().received(&user) {
                     rows.push(self.received_row(&received).await?);
                 }
+                rows.extend(self.federation().offers_of(&user).iter().map(|offer| self.offer_row(offer)));
                 Ok(Outcome::ReceivedShares(rows))
             }
             ShareCommand::Accept { user, id } => {
                 let user = self.accounts().require(&user)?;
+                if self.federation().offer_to(&user, ShareId(id)).is_ok() {
+                    let accepted = self.federation().accept(&user, ShareId(id)).await?;
+                    return Ok(Outcome::ReceivedShare(self.offer_row(&accepted)));
+                }
                 let received = self.shares().accept(&user, ShareId(id)).await?;
                 Ok(Outcome::ReceivedShare(self.received_row(&received).await?))
             }
             ShareCommand::Decline { user, id } => {
                 let user = self.accounts().require(&user)?;
+                if let Ok(offer) = self.federation().offer_to(&user, ShareId(id)) {
+                    self.federation().decline(&user, offer.id).await?;
+                    let row = self.offer_row(&Offer { state: ReceivedState::Declined, mount: None, ..Offer::clone(&offer) });
+                    return Ok(Outcome::ReceivedShare(row));
+                }
                 let received = self.shares().decline(&user, ShareId(id)).await?;
                 Ok(Outcome::ReceivedShare(self.received_row(&received).await?))
             }
@@ -250,14 +262,37 @@ impl Services {
             shared_by: share.shared_by.to_string(),
             with: share.with.to_string(),
             permissions: self.shares().rights(share).await?.0,
-            state: match state {
-                ReceivedState::Pending => "pending",
-                ReceivedState::Accepted => "accepted",
-                ReceivedState::Declined => "declined",
-            }
-            .to_owned(),
+            state: state_word(state).to_owned(),
             note: share.note.clone(),
+            expires: share.expires.and_then(last_day),
         })
+    }
+
+    /// What is shown of a share of a user of another server. What it grants is known once it was looked at.
+    fn offer_row(&self, offer: &Offer) -> ReceivedRow {
+        let handle = offer.mount.filter(|_| offer.state == ReceivedState::Accepted).and_then(|mount| self.forest().mounts().get(mount));
+        ReceivedRow {
+            id: offer.id.0,
+            user: offer.user.to_string(),
+            path: self.federation().offer_path(offer).map(|path| path.to_string()),
+            name: offer.name.clone(),
+            kind: kind_word(handle.as_ref().map_or(offer.kind, |handle| handle.root().kind)).to_owned(),
+            owner: offer.owner.to_string(),
+            shared_by: offer.sender.to_string(),
+            with: offer.user.to_string(),
+            permissions: handle.map_or(0, |handle| handle.root().permissions.0),
+            state: state_word(offer.state).to_owned(),
+            note: String::new(),
+            expires: offer.expires.and_then(last_day),
+        }
+    }
+}
+
+fn state_word(state: ReceivedState) -> &'static str {
+    match state {
+        ReceivedState::Pending => "pending",
+        ReceivedState::Accepted => "accepted",
+        ReceivedState::Declined => "declined",
     }
 }
 

@@ -7,14 +7,22 @@
 
 mod door;
 mod given;
+mod inbox;
 mod not_sent;
+mod offers;
+mod outbox;
 mod replies;
 mod sent;
-mod tell;
 
 use std::sync::Arc;
 
+pub use inbox::{Heard, Unheard};
 pub use not_sent::NotSent;
+pub use offers::{NotTaken, Wrong};
+pub use outbox::Waiting;
+
+pub(super) use offers::Offers;
+pub(super) use outbox::Outbox;
 pub(super) use sent::Ledger;
 
 use super::accounts::{Accounts, Gate};
@@ -22,10 +30,12 @@ use super::mounts::Mounting;
 use super::policy::Policies;
 use super::secrets::Vault;
 use super::shares::UserShares;
+use super::throttle::Throttle;
 use crate::domain::{Clock, CloudId, InvalidCloudId, UserName};
 use crate::remote::Remotes;
 use crate::store::Store;
 use crate::tree::Forest;
+use crate::wire::href;
 
 /// Shares with users of other servers.
 pub struct Federation {
@@ -33,6 +43,7 @@ pub struct Federation {
     pub(super) forest: Forest,
     pub(super) remotes: Remotes,
     pub(super) vault: Arc<Vault>,
+    pub(super) throttle: Arc<Throttle>,
     pub(super) clock: Clock,
     pub(super) accounts: Arc<Accounts>,
     pub(super) shares: Arc<UserShares>,
@@ -45,6 +56,10 @@ pub struct Federation {
     pub(super) public_url: String,
     /// Further names of this server, lower case, as `host[:port]`.
     pub(super) own_hosts: Vec<String>,
+    /// What is shared with us.
+    pub(super) offers: Offers,
+    /// What other servers are still to be told.
+    pub(super) outbox: Outbox,
 }
 
 impl Federation {
@@ -56,9 +71,11 @@ impl Federation {
         CloudId::at(user.as_str(), &self.public_url)
     }
 
-    /// Whether an address is of this server, by its public URL or another name of it.
+    /// Whether an address is of this server: by its public URL, or one of its other names.
     pub fn is_ours(&self, address: &CloudId) -> bool {
         let public = CloudId::at("anybody", &self.public_url).is_ok_and(|ours| ours.host() == address.host());
-        public || self.own_hosts.iter().any(|own| own == address.host())
+        // Other names have no folder; the public one is often written without it.
+        let whole = address.authority() == address.host();
+        public || (whole && self.own_hosts.iter().any(|own| href::same_authority(own, address.authority())))
     }
 }

@@ -10,5 +10,6 @@ pub(crate) mod mounter_xml;
 pub(crate) mod ocm_peer;
 pub(crate) mod peer;
 pub(crate) mod relay;
+pub(crate) mod sender;
 pub(crate) mod server;
 pub(crate) mod sharing;

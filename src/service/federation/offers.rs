@@ -1,0 +1,537 @@
+//! What users of other servers share with ours: offered, answered, ended.
+//!
+//! An offer is a record with the sealed secret; accepted, it is a mount whose record holds no secret. **Invariants:** an offer makes no outbound
+//! call before its receiver answers it (attack F8); one share is (its server, its number, its secret), and another one never takes its place;
+//! what the receiver does, and what the other server is told of it, are stored together. A stop in between is settled by
+//! [`Federation::settle_offers`], which compares offers with the mounts that there are.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::Federation;
+use crate::domain::{AuthScheme, CloudId, Kind, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User};
+use crate::limits::{DISPLAY_NAME_BYTES_MAX, HOST_OFFERS_MAX, OCM_ID_BYTES_MAX, OCM_SECRET_BYTES_MAX, USER_OFFERS_MAX};
+use crate::remote::{Credentials, Opened, ProbeFault, digest, same_host};
+use crate::service::mounts::Offered;
+use crate::service::refusal::Result;
+use crate::service::secrets::SealedIn;
+use crate::service::{Reason, Refusal};
+use crate::store::{self, Batch, Record as _, Store};
+use crate::wire::ocm::{IncomingShare, Notification, Webdav};
+
+/// Longest name of an offered share, in bytes: room for ` (2)` is left.
+const OFFER_NAME_BYTES_MAX: usize = 200;
+
+/// A field of an offer that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wrong {
+    /// The field, as OCM calls it.
+    pub field: &'static str,
+    /// Why.
+    pub why: &'static str,
+}
+
+/// Why an offer is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// Fields are missing or cannot be read.
+    #[error("{} {}", .0.field, .0.why)]
+    Invalid(Wrong),
+    /// It is for nobody here.
+    #[error("there is no such user here")]
+    NoSuchUser,
+    /// It is of a kind that is not offered here.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// Too many offers wait for an answer.
+    #[error("too many shares wait to be answered here; try again later")]
+    Full,
+    /// Too many wrong names or secrets came from there.
+    #[error("too many requests that could not be met; try again later")]
+    Throttled(Duration),
+    /// The store, the key or the machine.
+    #[error("not now; try again later")]
+    Failed(#[source] Refusal),
+}
+
+impl From<store::Error> for NotTaken {
+    fn from(error: store::Error) -> NotTaken {
+        NotTaken::Failed(error.into())
+    }
+}
+
+/// The offers of a server, in memory as in the store.
+pub(in crate::service) struct Offers {
+    known: RwLock<BTreeMap<ShareId, Arc<Offer>>>,
+    /// One change at a time. Not held while another server is asked.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Offers {
+    /// Reads the offers.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub(in crate::service) fn open(store: &Store) -> Result<Offers, store::Error> {
+        let known = store.list::<Offer>()?.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect();
+        Ok(Offers { known: RwLock::new(known), changing: Default::default() })
+    }
+
+    fn all(&self) -> Vec<Arc<Offer>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn get(&self, id: ShareId) -> Option<Arc<Offer>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn keep(&self, offer: Offer) -> Arc<Offer> {
+        let offer = Arc::new(offer);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(offer.id, Arc::clone(&offer));
+        offer
+    }
+
+    fn forget(&self, id: ShareId) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+/// What is to become of an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is as it should be.
+    Stays,
+    /// It hangs in the tree; that it was accepted is still to be written down.
+    WasAccepted,
+    /// It was being accepted and does not hang.
+    WaitsAgain,
+    /// Its receiver or its mount is gone.
+    Ended,
+    /// Its server ended it.
+    Withdrawn,
+}
+
+impl Federation {
+    /// Takes an offer. No other server is asked anything. Gives the receiver; the same offer again changes nothing.
+    ///
+    /// # Errors
+    /// [`NotTaken`]. A user who is not here counts as a guess.
+    pub async fn offered(&self, share: &IncomingShare, from: IpAddr) -> Result<Arc<User>, NotTaken> {
+        if let Some(wait) = self.throttle.address_waits(from) {
+            return Err(NotTaken::Throttled(wait));
+        }
+        let judged = self.judge(share);
+        if matches!(judged, Err(NotTaken::NoSuchUser)) {
+            self.throttle.failed(from, &format!("ocm:{from}"));
+        }
+        let (user, offer, secret) = judged?;
+        if !self.policies.may_receive(&user.name) {
+            return Err(NotTaken::Unsupported("the administrator does not allow shares of other servers here"));
+        }
+        let _changing = self.offers.changing.lock().await;
+        let all = self.offers.all();
+        let of_host = |known: &&Arc<Offer>| known.server().host() == offer.server().host();
+        let same = |known: &&Arc<Offer>| known.provider_id == offer.provider_id && equal(&known.digest, &offer.digest);
+        if let Some(known) = all.iter().filter(of_host).find(same) {
+            let again = known.user == user.name;
+            return if again { Ok(user) } else { Err(invalid("providerId", "is that of a share with somebody else")) };
+        }
+        let pending = || all.iter().filter(|known| known.state == ReceivedState::Pending);
+        if pending().filter(of_host).count() >= HOST_OFFERS_MAX
+            || pending().filter(|known| known.user == user.name).count() >= USER_OFFERS_MAX
+        {
+            tracing::warn!(user.id = %user.name, remote.host = offer.server().host(), "an offer was refused: too many wait");
+            return Err(NotTaken::Full);
+        }
+        let id = ShareId(self.store.next_id()?);
+        let sealed = self.vault.seal(SealedIn::Offer(id), &secret).map_err(|error| NotTaken::Failed(error.into()))?;
+        let offer = Offer { id, secret: sealed, ..offer };
+        self.store.commit(Batch::new().absent::<Offer>(&offer.key()).put(&offer)).await?;
+        tracing::info!(share.id = id.0, user.id = %user.name, remote.host = offer.server().host(), "another server offers a share");
+        self.offers.keep(offer);
+        Ok(user)
+    }
+
+    /// What an offer says, if it can be used: for whom, the offer without its number, and its secret.
+    fn judge(&self, share: &IncomingShare) -> Result<(Arc<User>, Offer, Secret), NotTaken> {
+        for (field, text) in
+            [("shareWith", &share.with), ("name", &share.name), ("providerId", &share.provider_id), ("owner", &share.owner)]
+        {
+            if text.is_empty() {
+                return Err(invalid(field, "is missing"));
+            }
+        }
+        match share.share_type.as_str() {
+            "user" => {}
+            "" => return Err(invalid("shareType", "is missing")),
+            _ => return Err(NotTaken::Unsupported("only shares with single users are taken here: shareType is user")),
+        }
+        if !matches!(share.resource_type.as_str(), "file" | "folder") {
+            return Err(NotTaken::Unsupported("only files and folders are taken here: resourceType is file or folder"));
+        }
+        if share.provider_id.len() > OCM_ID_BYTES_MAX || share.provider_id.chars().any(char::is_control) {
+            return Err(invalid("providerId", "is too long or not printable"));
+        }
+        let owner = CloudId::parse(&share.owner).map_err(|_error| invalid("owner", "is no address like alice@cloud.example"))?;
+        let sender = CloudId::parse(&share.sender).map_err(|_error| invalid("sender", "is no address like alice@cloud.example"))?;
+        if self.is_ours(&owner) {
+            return Err(invalid("owner", "is a user of this server"));
+        }
+        let (secret, at) = self.way_in(share, &owner, &sender)?;
+        let user = self.receiver_of(&share.with)?;
+        let collection = share.resource_type == "folder";
+        let offer = Offer {
+            id: ShareId(0),
+            user: user.name.clone(),
+            space: user.space,
+            owner_name: shown(&share.owner_name, owner.user()),
+            owner,
+            sender_name: shown(&share.sender_name, sender.user()),
+            sender,
+            provider_id: share.provider_id.clone(),
+            digest: digest(&secret),
+            secret: Vec::new(),
+            name: fit_name(&share.name),
+            kind: if collection { Kind::Collection } else { Kind::File },
+            at,
+            scheme: AuthScheme::Basic,
+            state: ReceivedState::Pending,
+            mount: None,
+            received: self.clock.now(),
+            expires: share.expires,
+        };
+        Ok((user, offer, secret))
+    }
+
+    /// The secret, and where it opens the share: nowhere but on the server that offers it.
+    fn way_in(&self, share: &IncomingShare, owner: &CloudId, sender: &CloudId) -> Result<(Secret, OfferedAt), NotTaken> {
+        if !matches!(share.protocol.as_str(), "webdav" | "multi") {
+            return Err(NotTaken::Unsupported("only WebDAV is taken here: protocol.name is webdav or multi"));
+        }
+        let Some(Webdav { secret, uri, requirements, .. }) = &share.webdav else {
+            return Err(invalid("protocol", "has neither options.sharedSecret nor webdav.sharedSecret"));
+        };
+        if let Some(unknown) = requirements.first() {
+            return Err(NotTaken::Unsupported(match unknown.as_str() {
+                "must-exchange-token" => "tokens are not exchanged here: offer it without the requirement must-exchange-token",
+                "must-use-mfa" => "a second factor is not known here: offer it without the requirement must-use-mfa",
+                _ => "the share has a requirement that is not known here",
+            }));
+        }
+        if secret.is_empty() {
+            return Err(invalid("sharedSecret", "is missing"));
+        }
+        // A colon would end the name of Basic (RFC 7617 2).
+        let printable = secret.expose().bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+        if secret.expose().len() > OCM_SECRET_BYTES_MAX || !printable {
+            return Err(invalid("sharedSecret", "is longer than 128 signs, or has others than printable ASCII without colon"));
+        }
+        let Some(uri) = uri else { return Ok((secret.clone(), OfferedAt::Discovered)) };
+        let at_home = |address: &CloudId| !self.is_ours(address) && same_host(&address.url(), uri).is_ok();
+        match url::Url::parse(uri) {
+            Ok(url) if at_home(owner) || at_home(sender) => Ok((secret.clone(), OfferedAt::Url(url.to_string()))),
+            Ok(_) | Err(_) => Err(invalid("protocol.webdav.uri", "is no https URL on the host of owner or sender")),
+        }
+    }
+
+    /// The account that an offer is for. Who is disabled is as unknown as who is not there.
+    fn receiver_of(&self, with: &str) -> Result<Arc<User>, NotTaken> {
+        let with = CloudId::parse(with).map_err(|_error| invalid("shareWith", "is no address like bob@cloud.example"))?;
+        if !self.is_ours(&with) {
+            return Err(invalid("shareWith", "is not of this server"));
+        }
+        let user = self.accounts.require(with.user()).map_err(|_refusal| NotTaken::NoSuchUser)?;
+        if self.accounts.is_enabled(&user.name) { Ok(user) } else { Err(NotTaken::NoSuchUser) }
+    }
+
+    /// What other servers' users offer to a user or have shared, oldest first. What a user has declined is not kept.
+    pub fn offers_of(&self, user: &User) -> Vec<Arc<Offer>> {
+        let mut all = self.offers.all();
+        all.retain(|offer| offer.space == user.space && offer.state != ReceivedState::Declined);
+        all
+    }
+
+    /// The offer of a number to a user.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn offer_to(&self, user: &User, id: ShareId) -> Result<Arc<Offer>> {
+        let own = self.offers.get(id).filter(|offer| offer.space == user.space && offer.state != ReceivedState::Declined);
+        own.ok_or_else(|| Refusal::not_found(format!("`{}` receives no share {}", user.name, id.0)))
+    }
+
+    /// Where an accepted offer hangs in its receiver's tree.
+    pub fn offer_path(&self, offer: &Offer) -> Option<TreePath> {
+        self.forest.spaces().get(offer.space)?.mount_path(offer.mount.filter(|_| offer.state == ReceivedState::Accepted)?)
+    }
+
+    /// Takes an offered share into its receiver's tree; fine if it is there. Its server is asked first, and told.
+    ///
+    /// # Errors
+    /// Where its server does not answer or says that the share is gone: the offer stays as it is.
+    pub async fn accept(&self, user: &User, id: ShareId) -> Result<Arc<Offer>> {
+        let offer = self.offer_to(user, id)?;
+        if offer.state == ReceivedState::Accepted {
+            return Ok(offer);
+        }
+        if !self.policies.may_receive(&user.name) {
+            return Err(Refusal::refused("the administrator does not allow shares of other servers"));
+        }
+        let secret = self.vault.open_sealed(SealedIn::Offer(id), &offer.secret)?;
+        let opened = self.open_offer(&offer, &secret).await?;
+        let _changing = self.offers.changing.lock().await;
+        let offer = self.offer_to(user, id)?;
+        if offer.state == ReceivedState::Accepted {
+            return Ok(offer);
+        }
+        let scheme = opened.scheme;
+        let name = Name::parse(&offer.name).map_err(|error| Refusal::failed(error.to_string()))?;
+        let owner = format!("{}@{}", offer.owner_name, offer.owner.host());
+        let new = Offered { opened, credentials: Credentials::of_offer(secret, scheme), name, owner };
+        let hanging = |mount: MountId| Offer { scheme, mount: Some(mount), ..Offer::clone(&offer) };
+        let mount = match self.mounting.add_offered(user, new, |mount| Batch::new().put(&hanging(mount))).await {
+            Ok(mount) => mount,
+            Err(refusal) => {
+                // Without its mount it waits as before.
+                self.store.commit(Batch::new().put(&*offer)).await?;
+                return Err(refusal);
+            }
+        };
+        self.write_accepted(&hanging(mount.id)).await
+    }
+
+    /// Asks the server of an offer for the share.
+    async fn open_offer(&self, offer: &Offer, secret: &Secret) -> Result<Opened> {
+        let address = offer.server();
+        let (server, url, ways): (String, String, &[AuthScheme]) = match &offer.at {
+            OfferedAt::Discovered => {
+                let peer = self.remotes.peer(address).await.map_err(|error| {
+                    tracing::warn!(share.id = offer.id.0, remote.host = address.host(), %error, "the server of an offered share cannot be asked");
+                    away()
+                })?;
+                let url = peer.webdav_url();
+                (peer.url, url, &[AuthScheme::Basic])
+            }
+            OfferedAt::Url(url) => (address.url(), url.clone(), &[AuthScheme::Bearer, AuthScheme::Basic]),
+        };
+        self.remotes.open_offered(&server, &url, secret, ways).await.map_err(|fault| {
+            tracing::warn!(share.id = offer.id.0, remote.host = address.host(), %fault, "an offered share does not open");
+            match fault.for_users() {
+                ProbeFault::NotFound => Refusal::refused("the other server says that the share is gone; decline it, or ask for a new one"),
+                ProbeFault::UploadOnly | ProbeFault::SharingSwitchedOff | ProbeFault::SingleFile => {
+                    Refusal::refused("the other server does not let the share be read")
+                }
+                ProbeFault::Loop => Refusal::refused("this leads back to this server: a server cannot mount its own shares"),
+                ProbeFault::NotAnAddress
+                | ProbeFault::NeedsPassword
+                | ProbeFault::WrongPassword
+                | ProbeFault::UntrustedCertificate { .. }
+                | ProbeFault::PrivateAddress { .. }
+                | ProbeFault::NotWebdav
+                | ProbeFault::Unreachable
+                | ProbeFault::Busy
+                | ProbeFault::Throttled
+                | ProbeFault::TooManyRedirects => away(),
+            }
+        })
+    }
+
+    async fn write_accepted(&self, hanging: &Offer) -> Result<Arc<Offer>> {
+        let accepted = Offer { state: ReceivedState::Accepted, ..hanging.clone() };
+        let batch = self.answer(Batch::new().put(&accepted), hanging, "SHARE_ACCEPTED")?;
+        self.store.commit(batch).await?;
+        self.outbox.wake();
+        tracing::info!(share.id = accepted.id.0, user.id = %accepted.user, "a share of another server was accepted");
+        Ok(self.offers.keep(accepted))
+    }
+
+    /// Adds to a batch what the server of an offer is told.
+    fn answer(&self, batch: Batch, offer: &Offer, kind: &str) -> Result<Batch> {
+        let secret = self.vault.open_sealed(SealedIn::Offer(offer.id), &offer.secret)?;
+        let words = if kind == "SHARE_ACCEPTED" { "Recipient accepted the share" } else { "Recipient declined the share" };
+        let notification = Notification::new(kind, &offer.provider_id, secret)
+            .with("message", words)
+            .with("owner", offer.owner.to_string())
+            .with("grantee", offer.user.as_str());
+        self.message(batch, offer.server(), &notification)
+    }
+
+    /// Ends an offer, taking it out of its receiver's tree if it is there. Its server is told.
+    ///
+    /// # Errors
+    /// Where the user has no such offer, or the store fails.
+    pub async fn decline(&self, user: &User, id: ShareId) -> Result<()> {
+        let _changing = self.offers.changing.lock().await;
+        let offer = self.offer_to(user, id)?;
+        self.end(&offer, true).await
+    }
+
+    /// Takes away the mount of an offer, then the offer itself; `tell` its server that the receiver did it.
+    async fn end(&self, offer: &Offer, tell: bool) -> Result<()> {
+        if let Some(mount) = offer.mount.filter(|mount| self.mounting.get(*mount).is_ok()) {
+            self.mounting.remove(mount).await?;
+        }
+        let batch = Batch::new().delete::<Offer>(&offer.key());
+        let batch = if tell { self.answer(batch, offer, "SHARE_DECLINED")? } else { batch };
+        self.store.commit(batch).await?;
+        self.offers.forget(offer.id);
+        self.outbox.wake();
+        tracing::info!(share.id = offer.id.0, user.id = %offer.user, remote.host = offer.server().host(), "a share of another server ended");
+        Ok(())
+    }
+
+    /// Ends the share of a number and a secret, since its server says that it is gone. Says whether there was one.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub(super) async fn withdraw(&self, provider_id: &str, secret: &Secret) -> Result<bool> {
+        let given = digest(secret);
+        let _changing = self.offers.changing.lock().await;
+        let mut found = false;
+        for offer in self.offers.all().iter().filter(|offer| offer.provider_id == provider_id && equal(&offer.digest, &given)) {
+            found = true;
+            // Should the rest wait for the next start, that is not taken for the receiver's wish.
+            let gone = Offer { state: ReceivedState::Declined, ..Offer::clone(offer) };
+            self.store.commit(Batch::new().put(&gone)).await?;
+            tracing::info!(share.id = offer.id.0, user.id = %offer.user, "another server ended a share");
+            let gone = self.offers.keep(gone);
+            self.end(&gone, false).await?;
+        }
+        Ok(found)
+    }
+
+    /// Compares every offer with the mounts that there are: what was unmounted ends, and its server is told; what a stop interrupted is done.
+    pub async fn settle_offers(&self) {
+        for offer in self.offers.all() {
+            if let Err(error) = self.settle_offer(&offer).await {
+                tracing::error!(share.id = offer.id.0, %error, "a share of another server could not be compared with its mount");
+            }
+        }
+    }
+
+    async fn settle_offer(&self, offer: &Offer) -> Result<()> {
+        if self.fate(offer).await? == Fate::Stays {
+            return Ok(());
+        }
+        let _changing = self.offers.changing.lock().await;
+        let Some(offer) = self.offers.get(offer.id) else { return Ok(()) };
+        match self.fate(&offer).await? {
+            Fate::Stays => Ok(()),
+            Fate::WasAccepted => self.write_accepted(&offer).await.map(drop),
+            Fate::WaitsAgain => {
+                let waiting = Offer { mount: None, ..Offer::clone(&offer) };
+                if let Some(mount) = offer.mount.filter(|mount| self.mounting.get(*mount).is_ok()) {
+                    self.mounting.remove(mount).await?;
+                }
+                self.store.commit(Batch::new().put(&waiting)).await?;
+                self.offers.keep(waiting);
+                Ok(())
+            }
+            Fate::Ended => self.end(&offer, true).await,
+            Fate::Withdrawn => self.end(&offer, false).await,
+        }
+    }
+
+    async fn fate(&self, offer: &Offer) -> Result<Fate> {
+        let receiver = self.accounts.get(&offer.user).filter(|user| user.space == offer.space);
+        Ok(match (offer.state, offer.mount) {
+            (ReceivedState::Declined, _) => Fate::Withdrawn,
+            _ if receiver.is_none() => Fate::Ended,
+            (ReceivedState::Pending, None) => Fate::Stays,
+            (ReceivedState::Pending, Some(mount)) if self.hangs(offer.space, mount).await? => Fate::WasAccepted,
+            (ReceivedState::Pending, Some(_)) => Fate::WaitsAgain,
+            (ReceivedState::Accepted, Some(mount)) if self.hangs(offer.space, mount).await? => Fate::Stays,
+            (ReceivedState::Accepted, _) => Fate::Ended,
+        })
+    }
+
+    /// Whether a mount hangs in a home; in a deleted folder it still does.
+    async fn hangs(&self, space: SpaceId, mount: MountId) -> Result<bool> {
+        if self.mounting.get(mount).is_err() {
+            return Ok(false);
+        }
+        let home = self.forest.spaces().get(space).ok_or_else(|| Refusal::failed("the user's home is not open"))?;
+        Ok(home.mount_path(mount).is_some() || home.has_mount(mount).await?)
+    }
+}
+
+/// What a user is told where the other server cannot be asked: refused, filtered, TLS and private addresses alike (attack F9).
+fn away() -> Refusal {
+    Refusal::new(Reason::RemoteUnreachable, "the other server cannot be reached now; the share waits, try again later")
+}
+
+fn invalid(field: &'static str, why: &'static str) -> NotTaken {
+    NotTaken::Invalid(Wrong { field, why })
+}
+
+/// Whether two digests are the same, in a time that does not tell where they differ (attack F5).
+fn equal(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one.iter().zip(other).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
+}
+
+/// Whether a letter is not shown but changes how others are: controls, and those that turn the direction of text (Unicode UAX 9).
+fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A text of another server, as it may be shown to people.
+fn shown(text: &str, otherwise: &str) -> String {
+    let clean = |text: &str| cut(text.chars().filter(|letter| !is_hidden(*letter)).collect::<String>().trim(), DISPLAY_NAME_BYTES_MAX);
+    Some(clean(text)).filter(|text| !text.is_empty()).unwrap_or_else(|| clean(otherwise))
+}
+
+/// What another server calls a share, as a name in the receiver's tree. Nextcloud puts a slash in front.
+fn fit_name(text: &str) -> String {
+    let fit: String = text
+        .trim_matches('/')
+        .chars()
+        .filter(|letter| !is_hidden(*letter))
+        .map(|letter| if matches!(letter, '/' | '\\') { '_' } else { letter })
+        .collect();
+    let fit = cut(fit.trim(), OFFER_NAME_BYTES_MAX);
+    if Name::parse(&fit).is_ok() { fit } else { "Shared".to_owned() }
+}
+
+/// The front of a text, at most so many bytes.
+fn cut(text: &str, bytes: usize) -> String {
+    let mut text = text.to_owned();
+    while text.len() > bytes {
+        text.pop();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f11_hostile_names_become_names() {
+        let check = |text: &str, expected: &str| assert_eq!(fit_name(text), expected, "{text:?}");
+        check("/fed", "fed");
+        check("a/../b", "a_.._b");
+        check("..", "Shared");
+        check("", "Shared");
+        check("///", "Shared");
+        check("a\u{0}b\r\nc", "abc");
+        check("photo\u{202e}gpj.exe", "photogpj.exe");
+        check("C:\\x", "C:_x");
+        check(&"ä".repeat(300), &"ä".repeat(100));
+    }
+
+    #[test]
+    fn f11_hostile_display_names_are_cut_and_cleaned() {
+        assert_eq!(shown(" Ali\u{202e}ce\n", "x"), "Alice");
+        assert_eq!(shown("\u{200b}", "alice"), "alice");
+        assert_eq!(shown(&"x".repeat(10_000), "").len(), DISPLAY_NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn f5_digests_are_compared_whole() {
+        let one = digest(&Secret::new("a"));
+        assert!(equal(&one, &one) && !equal(&one, &digest(&Secret::new("b"))));
+    }
+}

@@ -1,0 +1,295 @@
+//! What other servers are still to be told: kept until they have heard it, or have not for days.
+//!
+//! **Invariants:** a message is durable in the same batch as what it is about; one server that does not answer keeps no other waiting; a
+//! message may arrive twice, never half.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::Federation;
+use crate::domain::{CloudId, Secret, Timestamp};
+use crate::limits::{
+    OUTBOX_AGE_MAX_SECONDS, OUTBOX_HOST_MAX, OUTBOX_HOSTS_AT_ONCE, OUTBOX_MAX, OUTBOX_WAIT_MAX_SECONDS, OUTBOX_WAIT_SECONDS,
+};
+use crate::remote;
+use crate::service::refusal::Result;
+use crate::service::secrets::SealedIn;
+use crate::store::{Batch, Record, Table};
+use crate::wire::ocm::Notification;
+
+/// How often offers are compared with their mounts, if nothing happens before.
+const ROUND_EVERY: Duration = Duration::from_secs(60);
+
+/// One message, as it is kept.
+#[derive(Clone, Serialize, Deserialize)]
+struct Message {
+    id: u64,
+    to: CloudId,
+    kind: String,
+    provider_id: String,
+    /// Encrypted at rest.
+    secret: Vec<u8>,
+    /// What else it says, as JSON.
+    more: String,
+    made: Timestamp,
+    tries: u32,
+    /// When it is tried next.
+    due: Timestamp,
+}
+
+impl Record for Message {
+    const TABLE: Table = Table::Outbox;
+    fn key(&self) -> Vec<u8> {
+        self.id.to_be_bytes().to_vec()
+    }
+}
+
+/// A message that waits, as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The server that is to be told.
+    pub host: String,
+    /// What it is to be told.
+    pub kind: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it is tried next.
+    pub due: Timestamp,
+}
+
+/// The running side of the queue; the messages are in the store.
+#[derive(Default)]
+pub(in crate::service) struct Outbox {
+    wake: Notify,
+    /// The servers that are being told something now.
+    busy: Mutex<HashSet<String>>,
+}
+
+impl Outbox {
+    /// Looks at what is due, at once.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one server among those that are told something; given back at the end, however that comes.
+struct Turn<'box_> {
+    outbox: &'box_ Outbox,
+    host: String,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.outbox.busy().remove(&self.host);
+    }
+}
+
+impl Federation {
+    /// Tells the server of an address something: now if it answers, else later. Durable when it returns.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn tell(&self, to: &CloudId, notification: Notification) -> Result<()> {
+        let batch = self.message(Batch::new(), to, &notification)?;
+        self.store.commit(batch).await?;
+        self.outbox.wake();
+        Ok(())
+    }
+
+    /// Adds a message to a batch. After the commit [`Outbox::wake`] sends it. Where too much waits for that server already, it is dropped: what
+    /// it is about must not fail for that.
+    pub(super) fn message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<Batch> {
+        let waiting = self.store.list::<Message>()?;
+        if waiting.len() >= OUTBOX_MAX || waiting.iter().filter(|message| message.to.host() == to.host()).count() >= OUTBOX_HOST_MAX {
+            tracing::warn!(remote.host = to.host(), "another server is not told something: too much waits for it already");
+            return Ok(batch);
+        }
+        let (id, now) = (self.store.next_id()?, self.clock.now());
+        let message = Message {
+            id,
+            to: to.clone(),
+            kind: notification.kind.clone(),
+            provider_id: notification.provider_id.clone(),
+            secret: self.vault.seal(SealedIn::Outbox(id), &notification.secret)?,
+            more: serde_json::Value::Object(notification.more.clone()).to_string(),
+            made: now,
+            tries: 0,
+            due: now,
+        };
+        Ok(batch.put(&message))
+    }
+
+    /// What other servers are still to be told, oldest first.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub fn waiting(&self) -> Result<Vec<Waiting>> {
+        let messages = self.store.list::<Message>()?.into_iter();
+        let waiting =
+            |message: Message| Waiting { host: message.to.host().to_owned(), kind: message.kind, tries: message.tries, due: message.due };
+        Ok(messages.map(waiting).collect())
+    }
+
+    /// Compares offers with their mounts and sends what is due, until it is dropped. What waits is tried at the start, whatever its time.
+    pub async fn run(&self) {
+        let now = self.clock.now();
+        let sooner = |batch: Batch, message: Message| batch.put(&Message { due: message.due.min(now), ..message });
+        let waiting = self.store.list::<Message>().unwrap_or_default();
+        if let Err(error) = self.store.commit(waiting.into_iter().fold(Batch::new(), sooner)).await {
+            tracing::warn!(%error, "what other servers are to be told waits for its time");
+        }
+        let mut sending = FuturesUnordered::new();
+        loop {
+            self.settle_offers().await;
+            for (turn, messages) in self.due(OUTBOX_HOSTS_AT_ONCE.saturating_sub(sending.len())) {
+                sending.push(self.deliver_messages(turn, messages));
+            }
+            tokio::select! {
+                Some(()) = sending.next(), if !sending.is_empty() => {}
+                () = self.outbox.wake.notified() => {}
+                () = self.forest.mounts().removed() => {}
+                () = tokio::time::sleep(self.pause()) => {}
+            }
+        }
+    }
+
+    /// One round: offers are compared with their mounts, and what is due is tried once.
+    pub async fn round(&self) {
+        self.settle_offers().await;
+        let mut sending: FuturesUnordered<_> =
+            self.due(usize::MAX).into_iter().map(|(turn, messages)| self.deliver_messages(turn, messages)).collect();
+        while sending.next().await.is_some() {}
+    }
+
+    /// What is due, by server, for at most so many servers that are not being told something already.
+    fn due(&self, most: usize) -> Vec<(Turn<'_>, Vec<Message>)> {
+        let now = self.clock.now();
+        let mut by_host: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+        match self.store.list::<Message>() {
+            Ok(all) => all.into_iter().filter(|message| message.due <= now).for_each(|message| {
+                by_host.entry(message.to.host().to_owned()).or_default().push(message);
+            }),
+            Err(error) => tracing::error!(%error, "what other servers are to be told cannot be read"),
+        }
+        let mut busy = self.outbox.busy();
+        let free = by_host.into_iter().filter(|(host, _)| busy.insert(host.clone())).take(most);
+        free.map(|(host, messages)| (Turn { outbox: &self.outbox, host }, messages)).collect()
+    }
+
+    /// Until something is due.
+    fn pause(&self) -> Duration {
+        let now = self.clock.now();
+        let busy = self.outbox.busy().clone();
+        let all = self.store.list::<Message>().unwrap_or_default();
+        let next = all.iter().filter(|message| !busy.contains(message.to.host())).map(|message| message.due).min();
+        let wait = next.map_or(ROUND_EVERY, |due| Duration::from_secs(u64::try_from(due.saturating_sub(now)).unwrap_or(0)));
+        wait.clamp(Duration::from_secs(1), ROUND_EVERY)
+    }
+
+    /// Sends the messages of one server, in order, until one is not heard.
+    async fn deliver_messages(&self, turn: Turn<'_>, messages: Vec<Message>) {
+        let mut left = messages.into_iter();
+        while let Some(message) = left.next() {
+            let kind = message.kind.as_str();
+            let kept = match self.send_message(&message).await {
+                Ok(()) => self.store.commit(Batch::new().delete::<Message>(&message.key())).await,
+                Err(error) if is_last(&error) => {
+                    tracing::info!(remote.host = turn.host, notification = kind, %error, "another server does not take a message");
+                    self.store.commit(Batch::new().delete::<Message>(&message.key())).await
+                }
+                Err(error) => {
+                    tracing::info!(remote.host = turn.host, notification = kind, %error, "another server could not be told something");
+                    self.remotes.forget_peer(&message.to);
+                    let rest: Vec<Message> = left.by_ref().collect();
+                    self.store.commit(self.put_off(message, rest)).await
+                }
+            };
+            if let Err(error) = kept {
+                tracing::error!(%error, "what other servers are to be told cannot be kept");
+                return;
+            }
+        }
+    }
+
+    async fn send_message(&self, message: &Message) -> Result<(), remote::Error> {
+        let secret = self.vault.open_sealed(SealedIn::Outbox(message.id), &message.secret).unwrap_or_else(|error| {
+            tracing::error!(%error, "the secret of a message cannot be read");
+            Secret::default()
+        });
+        let notification = Notification {
+            kind: message.kind.clone(),
+            provider_id: message.provider_id.clone(),
+            secret,
+            more: serde_json::from_str(&message.more).unwrap_or_default(),
+        };
+        let peer = self.remotes.peer(&message.to).await?;
+        self.remotes.notify(&peer, &notification).await.map(drop)
+    }
+
+    /// The message is tried later, and what waits behind it not before.
+    fn put_off(&self, message: Message, rest: Vec<Message>) -> Batch {
+        let now = self.clock.now();
+        let tries = message.tries.saturating_add(1);
+        let due = now.saturating_add(wait_after(tries));
+        if due.saturating_sub(message.made) > OUTBOX_AGE_MAX_SECONDS {
+            tracing::warn!(remote.host = message.to.host(), notification = message.kind, "another server was not told something: given up");
+            return Batch::new().delete::<Message>(&message.key());
+        }
+        let batch = Batch::new().put(&Message { tries, due, ..message });
+        rest.into_iter().fold(batch, |batch, later| batch.put(&Message { due: later.due.max(due), ..later }))
+    }
+}
+
+/// Seconds to wait after so many tries.
+fn wait_after(tries: u32) -> i64 {
+    OUTBOX_WAIT_SECONDS.saturating_mul(3_i64.saturating_pow(tries.saturating_sub(1))).min(OUTBOX_WAIT_MAX_SECONDS)
+}
+
+/// Whether the answer will not be another one later.
+fn is_last(error: &remote::Error) -> bool {
+    match error {
+        remote::Error::Unauthorized
+        | remote::Error::Forbidden
+        | remote::Error::SharingOff
+        | remote::Error::NotFound
+        | remote::Error::Unsupported
+        | remote::Error::Conflict
+        | remote::Error::PreconditionFailed
+        | remote::Error::Loop
+        | remote::Error::Rejected(_) => true,
+        remote::Error::Unreachable { .. }
+        | remote::Error::NotAllowed
+        | remote::Error::Untrusted(_)
+        | remote::Error::BadAnswer(_)
+        | remote::Error::Redirected
+        | remote::Error::Locked
+        | remote::Error::Full
+        | remote::Error::Busy { .. }
+        | remote::Error::Throttled { .. }
+        | remote::Error::Changed
+        | remote::Error::SourceBroken => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_server_is_tried_for_days_ever_more_seldom() {
+        assert_eq!((1..=4).map(wait_after).collect::<Vec<_>>(), [60, 180, 540, 1620]);
+        assert_eq!(wait_after(u32::MAX), OUTBOX_WAIT_MAX_SECONDS);
+        let whole = |tries: u32| (1..tries).map(wait_after).sum::<i64>();
+        assert!(whole(10) <= OUTBOX_AGE_MAX_SECONDS && whole(11) > OUTBOX_AGE_MAX_SECONDS, "ten tries, and at each start one more");
+    }
+}
