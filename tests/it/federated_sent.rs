@@ -333,6 +333,8 @@ async fn a_receiver_elsewhere_shares_on_by_the_owner() {
     let reshare = shared(&server, "anna").await.remove(1);
     let expected = (bobs.address_of("bob"), amys.address_of("amy"), Some(row.id), Some("pending"), 19);
     assert_eq!((reshare.shared_by, reshare.with, reshare.parent, reshare.state.as_deref(), reshare.permissions), expected);
+    let told = ocs_ok(&server, "GET", &format!("{SHARES}/{id}"), "").await[0].clone();
+    assert_eq!((&told["uid_owner"], &told["uid_file_owner"]), (&json!(bobs.address_of("bob")), &json!("anna")));
     // Attack F7: what the first loses, the second loses at once.
     public(&server, "PUT", "/a.txt", second.expose()).body("from amy").expect(204).await;
     allow(&server, row.id, "17").await;

@@ -65,3 +65,16 @@ pub(super) fn number(text: &str) -> Option<ShareId> {
     // `+7` and `007` are no names that we gave.
     text.parse().ok().filter(|id: &u64| id.to_string() == text).map(ShareId)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f5_a_number_has_one_spelling() {
+        assert_eq!(number("7"), Some(ShareId(7)));
+        for text in ["", "+7", "07", " 7", "7 ", "-1", "0x7", "18446744073709551616"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
+}

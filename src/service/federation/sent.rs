@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 
 use super::Federation;
@@ -24,6 +25,8 @@ use crate::wire::ocm;
 
 /// How often ends that could not be told are tried again.
 const SETTLE_EVERY: Duration = Duration::from_secs(60);
+/// How many ends are told at once.
+const TOLD_AT_ONCE: usize = 16;
 
 /// The other servers' halves of shares, in memory.
 #[derive(Default)]
@@ -268,17 +271,19 @@ impl Federation {
         if let Err(error) = self.finish().await {
             tracing::warn!(%error, "shares that were not sent could not be ended");
         }
-        for sent in self.sent.all() {
-            if self.forest.shares().get(sent.share).is_some() || self.sent.is_sending(sent.share) {
-                continue;
-            }
-            let told = match self.tell_end(&sent).await {
-                Ok(()) => self.forget(&sent).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = told {
-                tracing::info!(share.id = sent.share.0, remote.host = sent.to.host(), %error, "the end of a share is still to be told");
-            }
+        let ended = |sent: &Arc<SentShare>| self.forest.shares().get(sent.share).is_none() && !self.sent.is_sending(sent.share);
+        let ended: Vec<Arc<SentShare>> = self.sent.all().into_iter().filter(ended).collect();
+        // One server that does not answer keeps no other from being told.
+        stream::iter(ended).for_each_concurrent(TOLD_AT_ONCE, |sent| self.tell_and_forget(sent)).await;
+    }
+
+    async fn tell_and_forget(&self, sent: Arc<SentShare>) {
+        let told = match self.tell_end(&sent).await {
+            Ok(()) => self.forget(&sent).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::info!(share.id = sent.share.0, remote.host = sent.to.host(), %error, "the end of a share is still to be told");
         }
     }
 
