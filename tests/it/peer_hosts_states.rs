@@ -76,7 +76,7 @@ async fn a_link_that_is_withdrawn_is_a_state() {
             host.change(|state| state.without_old_tree = without_old_tree);
             let bob = mounted(&host).await;
             let told = check(&host, &bob, |state| state.gone = true, "withdrawn", |state| state.gone = false).await;
-            assert!(told.hint.contains("link is gone"), "{server:?}: {}", told.hint);
+            assert!(told.hint.contains("share is gone"), "{server:?}: {}", told.hint);
             bob.stop().await;
         }
     }
