@@ -58,7 +58,7 @@ async fn capabilities_are_short_for_strangers_and_whole_for_users() {
     assert_eq!(capabilities["checksums"]["supportedTypes"], serde_json::json!(["SHA1"]));
     assert_eq!(capabilities["files"]["bigfilechunking"], true);
     assert_eq!(capabilities["files"]["file_locking_support"], true);
-    assert_eq!(capabilities["files_sharing"]["federation"]["incoming"], false);
+    assert_eq!(capabilities["files_sharing"]["federation"]["incoming"], true);
     assert!(capabilities["files"].get("tus_support").is_none());
     server.ask("GET", path).basic("anna", "wrong").expect(401).await;
     server.stop().await;

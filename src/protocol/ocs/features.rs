@@ -37,7 +37,7 @@ pub const FEATURES: Features = Features {
     group_shares: true,
     resharing: true,
     federation_outgoing: true,
-    federation_incoming: false,
+    federation_incoming: true,
 };
 
 /// Largest chunk that clients are advised to send, in bytes.
