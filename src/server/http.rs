@@ -267,7 +267,7 @@ impl Asked<'_> {
         // A download is the whole file: by its parts it could be fetched without being counted.
         request.headers_mut().remove(RANGE);
         let (link_id, services) = (link.id, self.app.services.clone());
-        counted(&services, link_id, self.serve_opened(place, request, root, link)).await
+        counted(&services, link_id, Box::pin(self.serve_opened(place, request, root, link))).await
     }
 
     async fn serve_opened(&self, place: Place<'_>, request: Request<Body>, root: String, link: &Link) -> Response<Body> {

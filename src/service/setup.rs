@@ -108,14 +108,8 @@ impl Services {
         let throttle = Arc::new(Throttle::new(clock.clone()));
         let passwords = Arc::new(Passwords::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?);
         let gate = Gate { passwords, throttle: Arc::clone(&throttle), disabled: Disabled::open(&store).map_err(other)? };
-        let accounts = {
-            let (store, spaces, clock) = (store.clone(), spaces.clone(), clock.clone());
-            let gate = gate.clone();
-            // Registering a home reads it from the disk.
-            let opened = tokio::task::spawn_blocking(move || Accounts::open(store, spaces, clock, gate)).await;
-            opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(other)?
-        };
-        let (accounts, groups) = (Arc::new(accounts), Arc::new(Groups::open(store.clone()).map_err(other)?));
+        let accounts = open_accounts(&store, &spaces, &clock, &gate).await?;
+        let groups = Arc::new(Groups::open(store.clone()).map_err(other)?);
         let policies = Arc::new(Policies::open(store.clone(), Arc::clone(&groups)).map_err(other)?);
         let users = (Arc::clone(&accounts), Arc::clone(&groups));
         let shares = Arc::new(UserShares::new(store.clone(), forest.clone(), clock.clone(), users, options.auto_accept_shares));
@@ -127,8 +121,7 @@ impl Services {
         let sharing = Sharing::open(store.clone(), forest.clone(), clock.clone(), judges, Arc::clone(&shares)).map_err(other)?;
         let own_hosts = options.own_hosts.clone();
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes.clone(), Arc::clone(&vault), clock.clone(), own_hosts);
-        let mounting = mounting.under(Arc::clone(&policies));
-        let mounting = Arc::new(mounting);
+        let mounting = Arc::new(mounting.under(Arc::clone(&policies)));
         let federation = Federation {
             store: store.clone(),
             forest: forest.clone(),
@@ -245,6 +238,14 @@ async fn open_spaces(store: &Store, data: &Path, clock: &Clock, options: SpaceOp
     let (store, data, clock) = (store.clone(), data.to_owned(), clock.clone());
     let opened = tokio::task::spawn_blocking(move || Spaces::open(store, &data, clock, options)).await;
     opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(|error| OpenError::Other(error.to_string()))
+}
+
+async fn open_accounts(store: &Store, spaces: &Spaces, clock: &Clock, gate: &Gate) -> Result<Arc<Accounts>, OpenError> {
+    let (store, spaces, clock, gate) = (store.clone(), spaces.clone(), clock.clone(), gate.clone());
+    // Registering a home reads it from the disk.
+    let opened = tokio::task::spawn_blocking(move || Accounts::open(store, spaces, clock, gate)).await;
+    let accounts = opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(|error| OpenError::Other(error.to_string()))?;
+    Ok(Arc::new(accounts))
 }
 
 async fn open_store(options: &Options, clock: &Clock) -> Result<Store, OpenError> {
