@@ -1,6 +1,6 @@
 //! What other servers are still to be told: kept until they have heard it, or have not for days.
 //!
-//! **Invariants:** a message is durable in the same batch as what it is about; one server that does not answer keeps no other waiting; a
+//! **Invariants:** a message is durable no later than what it is about; one server that does not answer keeps no other waiting; a
 //! message may arrive twice, never half.
 
 use std::collections::{BTreeMap, HashSet};
