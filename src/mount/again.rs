@@ -149,6 +149,13 @@ impl MountHandle {
         }
     }
 
+    /// Notes that clients were refused all of it for another reason than the remote, which holds no longer.
+    pub fn note_reopened(&self) {
+        let mut live = self.live();
+        live.missed.note(&TreePath::root(), Instant::now());
+        live.next_poll = Instant::now();
+    }
+
     /// Asks for one folder that clients have missed, if it is its turn. What the remote says of it says nothing of the mount.
     async fn try_missed(&self) {
         let (path, share) = {

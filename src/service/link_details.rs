@@ -1,7 +1,7 @@
 //! What is kept of a link beside its record: the note to its visitors, how often it may be downloaded, and how often it was.
 //!
 //! One download is one GET that is answered with content, or one zip. **Invariant:** a download is counted, durably, before its first byte is
-//! sent; one that fails before is given back (attack L4).
+//! sent (attack L4). One that is answered with something else is given back; one whose visitor hangs up counts.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -94,6 +94,10 @@ impl Details {
         if details.is_used_up() {
             return Err(NotCounted::UsedUp);
         }
+        // The bound was taken off just now, or the link has ended: then there is nothing to count.
+        if details.downloads_max.is_none() {
+            return Ok(());
+        }
         details.downloads += 1;
         Ok(self.keep(details).await?)
     }
@@ -102,6 +106,9 @@ impl Details {
     pub async fn give_back(&self, link: LinkId) {
         let _changing = self.changing.lock().await;
         let mut details = self.get(link);
+        if details.downloads_max.is_none() {
+            return;
+        }
         details.downloads = details.downloads.saturating_sub(1);
         if let Err(error) = self.keep(details).await {
             tracing::warn!(%error, share.id = link.0, "a download that failed could not be taken back");
@@ -114,9 +121,11 @@ impl Details {
         Ok(())
     }
 
-    /// Forgets the details of a link in the batch that ends it.
-    pub(super) fn forget(&self, batch: Batch, link: LinkId) -> Batch {
+    /// Ends a link with its details: what is known of them holds until the batch that ends it is durable.
+    pub(super) async fn end(&self, link: LinkId, batch: Batch) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        self.store.commit(batch.delete::<LinkDetails>(&LinkDetails::of(link).key())).await?;
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&link);
-        batch.delete::<LinkDetails>(&LinkDetails::of(link).key())
+        Ok(())
     }
 }

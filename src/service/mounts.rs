@@ -12,7 +12,7 @@ use super::refusal::Result;
 use super::secrets::{SealedIn, Vault};
 use super::setup::{Options, state_folder};
 use super::{Reason, Refusal};
-use crate::domain::{At, Clock, Mount, MountId, MountState, Name, Offer, OfflineCause, Secret, TreePath, User, Write};
+use crate::domain::{At, Clock, Mount, MountId, MountState, Name, Offer, OfflineCause, Secret, TreePath, User, UserName, Write};
 use crate::limits::USER_MOUNTS_MAX;
 use crate::mount::Mounts;
 use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remotes, Scheme};
@@ -107,7 +107,7 @@ impl Mounting {
     /// # Errors
     /// Why it cannot be mounted, and what to do about it; [`Reason::NeedsPassword`] where a password is all that is missing.
     pub async fn add(&self, user: &User, url: &str, name: Option<&str>, password: Option<Secret>) -> Result<Mount> {
-        if !self.policies.as_ref().is_none_or(|policies| policies.may_receive(&user.name)) {
+        if !self.may_mount(&user.name) {
             return Err(Refusal::refused("the administrator does not allow users to mount public link shares"));
         }
         self.not_ourselves(url)?;
@@ -299,6 +299,22 @@ impl Mounting {
     pub async fn detach_lost(&self) {
         let _changing = self.changing.lock().await;
         self.forest.detach_lost().await;
+    }
+
+    /// The mounts that the administrator's rules keep closed.
+    pub(super) fn closed(&self) -> Vec<MountId> {
+        let all = self.mounts().all();
+        all.iter().filter(|mount| !self.may_mount(&mount.record().user)).map(|mount| mount.id()).collect()
+    }
+
+    /// Lets clients look through the mounts that were closed and no longer are: what changed there meanwhile they were refused.
+    pub(super) fn look_again(&self, closed: &[MountId]) {
+        let opened = closed.iter().filter_map(|id| self.mounts().get(*id)).filter(|mount| self.may_mount(&mount.record().user));
+        opened.for_each(|mount| mount.note_reopened());
+    }
+
+    fn may_mount(&self, user: &UserName) -> bool {
+        self.policies.as_ref().is_none_or(|policies| policies.may_receive(user))
     }
 
     /// The state of a mount in a word, and what it means.

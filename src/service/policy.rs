@@ -107,9 +107,12 @@ const RULES: [(&str, &str); 9] = [
     ("link_passwords", "which links must have a password: none, or a list of read, edit, drop"),
     ("link_expiry_default", "days until a link ends whose owner says nothing; 0 is never"),
     ("link_expiry_max", "most days until a link ends; 0 is no bound"),
-    ("outgoing", "on or off: allow other instances to mount public links shared from this server"),
+    (
+        "outgoing",
+        "on or off: allow other instances to mount public links shared from this server, and its users to share with users of others",
+    ),
     ("outgoing_except", "groups for whose members `outgoing` is the other way round; none, or a list"),
-    ("incoming", "on or off: allow users to mount public link shares"),
+    ("incoming", "on or off: allow users to mount public link shares, and to receive shares of other servers"),
     ("incoming_except", "groups for whose members `incoming` is the other way round; none, or a list"),
 ];
 

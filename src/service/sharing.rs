@@ -390,9 +390,9 @@ impl Sharing {
     pub async fn remove(&self, id: LinkId) -> Result<()> {
         let _changing = self.changing.lock().await;
         let Some(link) = self.get(id) else { return Err(Refusal::not_found(format!("there is no link {}", id.0))) };
-        let gone = self.details.forget(Batch::new(), id);
+        let gone = Batch::new();
         let gone = if link.origin.is_some() { gone.delete::<SharedLink>(&link.key()) } else { gone.delete::<Link>(&link.key()) };
-        self.store.commit(gone).await?;
+        self.details.end(id, gone).await?;
         self.links.write().unwrap_or_else(PoisonError::into_inner).remove(&link);
         self.tell_forest(link.space);
         tracing::info!(share.id = id.0, "a link was removed");
@@ -427,15 +427,26 @@ impl Sharing {
     async fn sweep_links(&self, links: Vec<Arc<Link>>) -> Result<()> {
         for link in links {
             if self.links.read().unwrap_or_else(PoisonError::into_inner).ended.contains(&link.id) {
-                self.remove(link.id).await?;
+                self.remove_if_there(link.id).await?;
                 continue;
             }
             let Some(space) = self.spaces.get(link.space) else { continue };
             if space.node(link.node).await?.is_none() {
-                self.remove(link.id).await?;
+                self.remove_if_there(link.id).await?;
             }
         }
         Ok(())
+    }
+
+    /// Removes a link that somebody else may be removing, too.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn remove_if_there(&self, id: LinkId) -> Result<()> {
+        match self.remove(id).await {
+            Err(refusal) if refusal.reason == Reason::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     async fn hashed(&self, password: Option<Secret>) -> Result<Option<Secret>> {

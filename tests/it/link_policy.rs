@@ -4,7 +4,7 @@ use causeway::domain::Clock;
 use causeway::service::Reason;
 use causeway::service::admin::{Command, GroupCommand, LinkTerms};
 
-use crate::support::federation::{mounts, names};
+use crate::support::federation::{PATIENCE, etag, mounts, names, until};
 use crate::support::server::{Pair, TestServer, password};
 use crate::support::sharing::group;
 
@@ -144,8 +144,11 @@ async fn mounts_that_are_forbidden_stay_and_come_back() {
         bob.ask_as("bob", method, "/Photos/a.txt").expect(503).await;
     }
     bob.ask_as("bob", "PROPFIND", "/Photos/").header("depth", "1").expect(503).await;
+    // A client that was refused takes the folder above for seen: it is told to look again.
+    let before = etag(&bob, "bob", "/").await;
     rule(&bob, "incoming", "on").await;
     assert_eq!(bob.get("bob", "/Photos/a.txt").await, "content");
+    until("another etag", PATIENCE, async || etag(&bob, "bob", "/").await != before).await;
     rule(&bob, "incoming", "off").await;
     // Who no longer wants it takes it out all the same; the other server keeps everything.
     bob.ask_as("bob", "DELETE", "/Photos").expect(204).await;

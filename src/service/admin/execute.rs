@@ -86,7 +86,9 @@ impl Services {
 
     async fn rules(&self, set: Option<(String, String)>) -> Result<Outcome> {
         if let Some((key, value)) = set {
+            let closed = self.mounting().closed();
             self.policies().set(&key, &value).await?;
+            self.mounting().look_again(&closed);
         }
         Ok(Outcome::Rules(self.policies().rules()))
     }
@@ -120,7 +122,7 @@ impl Services {
     pub async fn remove_user(&self, name: &str, purge: bool) -> Result<Option<PathBuf>> {
         let user = self.accounts().require(name)?;
         for link in self.sharing().list(&user) {
-            self.sharing().remove(link.id).await?;
+            self.sharing().remove_if_there(link.id).await?;
         }
         for mount in self.mounting().list(&user) {
             self.mounting().remove(mount.id).await?;
