@@ -58,7 +58,7 @@ async fn mounting_servers_find_the_root_of_links_and_nothing_that_is_not_there()
             assert!(place.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.')), "{name}: {place}");
             assert_ne!(server.ask("PROPFIND", place).send().await.status, 404, "{name}: {place}");
         }
-        assert_eq!(endpoints["webdav"], "/public.php/webdav/");
+        assert_eq!((&endpoints["webdav"], &endpoints["share"]), (&"/public.php/webdav/".into(), &"/ocs/v2.php/cloud/shares".into()));
     }
     server.ask("POST", "/ocs-provider/").expect(405).await;
     server.stop().await;

@@ -11,7 +11,10 @@ use crate::wire::Body;
 
 /// What mounting servers find here, below the address of the server. Only what exists: servers take the usual place of what is not named,
 /// and meet 404 there (`protocol/owncloud.md` 3.1).
-const PROVIDER: &str = r#"{"version":2,"services":{"FEDERATED_SHARING":{"version":1,"endpoints":{"webdav":"/public.php/webdav/"}}}}"#;
+const PROVIDER: &str = concat!(
+    r#"{"version":2,"services":{"FEDERATED_SHARING":{"version":1,"endpoints":"#,
+    r#"{"share":"/ocs/v2.php/cloud/shares","webdav":"/public.php/webdav/"}}}}"#
+);
 
 /// `/ocs-provider/`: ownCloud 8.2 and later, and Nextcloud, find the WebDAV root of links here, and whether anybody is alive: a `version`
 /// beside a link that is not there any more means to them that it is gone for good. It therefore never fails.
