@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -19,6 +21,9 @@ use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remot
 use crate::store::{Batch, Store};
 use crate::tree::Forest;
 
+/// How long whoever mounts something waits for the first look at it; after that the poll looks.
+const FIRST_LOOK_TIME: Duration = Duration::from_secs(10);
+
 /// The mounts of a server as users and administrators change them.
 pub struct Mounting {
     pub(super) store: Store,
@@ -28,6 +33,7 @@ pub struct Mounting {
     clock: Clock,
     own_hosts: Vec<String>,
     policies: Option<Arc<Policies>>,
+    /// One change at a time. Not held while a remote is asked.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -114,7 +120,7 @@ impl Mounting {
         let given = password.is_some();
         let probe = self.remotes.probe(url, password.clone()).await.map_err(|fault| explain(&fault, given))?;
         let wanted = wanted_name(name, &probe)?;
-        let _changing = self.changing.lock().await;
+        let changing = self.changing.lock().await;
         if self.list(user).len() >= USER_MOUNTS_MAX {
             return Err(Refusal::refused(format!("`{}` has {USER_MOUNTS_MAX} mounts already", user.name)));
         }
@@ -137,10 +143,14 @@ impl Mounting {
         };
         self.store.commit(Batch::new().put(&mount)).await?;
         self.mounts().insert(mount.clone(), probe.password);
-        self.hang(user, mount, &wanted).await
+        self.hang(user, mount, &wanted).await?;
+        drop(changing);
+        self.look_first(id).await;
+        self.get(id)
     }
 
-    /// Mounts what another server offered. `also` is stored together with the record.
+    /// Mounts what another server offered. `also` is stored together with the record; it runs just before that. The remote is not asked: that is
+    /// for [`Mounting::look_first`].
     ///
     /// # Errors
     /// Where the user has too many mounts, or the tree cannot be written: then the mount is gone again.
@@ -184,11 +194,17 @@ impl Mounting {
             return Err(refusal);
         }
         tracing::info!(mount.id = id.0, user.id = %user.name, remote.host = host_of(&mount.url), "a mount was added");
-        // Its rights and etag are those of an empty folder until it was looked at; clients should not meet it in that state.
-        if let Some(handle) = self.mounts().get(id) {
-            handle.retry().await;
-        }
         self.get(id)
+    }
+
+    /// Looks at a new mount, for a bounded time. Its rights and etag are those of an empty folder until then; clients should not meet it in that
+    /// state. No lock may be held: its server may answer as slowly as it likes.
+    pub(super) async fn look_first(&self, id: MountId) {
+        if let Some(handle) = self.mounts().get(id)
+            && timeout(FIRST_LOOK_TIME, handle.retry()).await.is_err()
+        {
+            tracing::info!(mount.id = id.0, "a new mount has not answered yet");
+        }
     }
 
     /// A mount of ourselves would answer itself; what is here is shared here.

@@ -1,9 +1,10 @@
 //! What users of other servers share with ours, as the servers of the field send it, and what becomes of it.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use causeway::config::PublicUrl;
-use causeway::domain::{Clock, MountId, Offer, ReceivedState, ShareId};
+use causeway::domain::{Clock, Mount, MountId, Offer, ReceivedState, ShareId};
 use causeway::limits::USER_OFFERS_MAX;
 use causeway::service::Reason;
 use causeway::service::admin::{AccountCommand, Command, Outcome, ReceivedRow, ShareCommand};
@@ -462,6 +463,109 @@ async fn an_accepting_that_a_stop_interrupted_is_finished_or_taken_back() {
     accept(&server, not_hung).await;
     assert_eq!(server.get("bob", "/Folder%20(2)/a.txt").await, "alpha");
     assert_eq!(ShareId(not_hung), server.running().services.store().list::<Offer>().unwrap()[1].id);
+    server.stop().await;
+}
+
+/// Polls a future so often and then drops it, as a connection that ends drops what it asked for.
+async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let (mut future, mut left) = (std::pin::pin!(future), polls);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_accepting_whose_client_hangs_up_is_finished_or_taken_back_wherever_it_is() {
+    let (server, sender) = with_sender(Clock::System).await;
+    let services = &server.running().services;
+    let user = services.accounts().require("bob").unwrap();
+    let (mut polls, mut cut_off) = (1, 0);
+    loop {
+        let id = offer(&server, &reva(&bob(&server), &sender, &polls.to_string())).await;
+        let done = dropped_after(polls, services.federation().accept(&user, ShareId(id))).await;
+        // No start is needed: the store and the memory come to the same end.
+        let agree = async || {
+            services.federation().round().await;
+            let offers = services.store().list::<Offer>().unwrap();
+            let mounted = mounts(&server, "bob").await;
+            let hangs = names(&server, "bob", "/").await.len();
+            let accepted = received(&server, "bob").await[0].state == "accepted";
+            let expected = usize::from(accepted);
+            offers[0].mount.is_some() == accepted
+                && (offers[0].state == ReceivedState::Accepted) == accepted
+                && (mounted.len(), hangs, services.store().list::<Mount>().unwrap().len()) == (expected, expected, expected)
+        };
+        until(&format!("one state after {polls} polls"), PATIENCE, agree).await;
+        // Accepted again it hangs once, declined it is gone.
+        accept(&server, id).await;
+        assert_eq!(mounts(&server, "bob").await.len(), 1, "{polls}");
+        server.execute(Command::Share(ShareCommand::Decline { user: "bob".to_owned(), id })).await;
+        assert!(mounts(&server, "bob").await.is_empty() && names(&server, "bob", "/").await.is_empty(), "{polls}");
+        if done.is_some() {
+            break;
+        }
+        (polls, cut_off) = (polls + 1, cut_off + 1);
+    }
+    assert!(cut_off > 3, "it was cut off at {cut_off} places");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_accepting_cut_off_and_answered_at_once_leaves_no_second_mount() {
+    let (server, sender) = with_sender(Clock::System).await;
+    let services = &server.running().services;
+    let user = services.accounts().require("bob").unwrap();
+    for polls in 1.. {
+        let id = offer(&server, &reva(&bob(&server), &sender, &polls.to_string())).await;
+        let done = dropped_after(polls, services.federation().accept(&user, ShareId(id))).await;
+        if polls % 2 == 0 {
+            accept(&server, id).await;
+            assert_eq!(mounts(&server, "bob").await.len(), 1, "{polls}");
+        }
+        server.execute(Command::Share(ShareCommand::Decline { user: "bob".to_owned(), id })).await;
+        let nothing = async || {
+            mounts(&server, "bob").await.is_empty()
+                && names(&server, "bob", "/").await.is_empty()
+                && services.store().list::<Mount>().unwrap().is_empty()
+        };
+        until(&format!("the end after {polls} polls"), PATIENCE, nothing).await;
+        if done.is_some() {
+            break;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f8_a_server_that_drips_keeps_no_other_offer_and_no_mount_waiting() {
+    let (server, slow) = with_sender(Clock::System).await;
+    let quick = Sender::start().await;
+    server.execute(Command::RemoteAllowPrivate { host: quick.host() }).await;
+    let stuck = offer(&server, &reva(&bob(&server), &slow, "1")).await;
+    let other = offer(&server, &reva(&bob(&server), &quick, "2")).await;
+    // Asked with a token and then with Basic it is mounted; further it does not answer.
+    slow.stall_after(2);
+    let accepting = accept(&server, stuck);
+    let meanwhile = async {
+        until("the first look at the mount", PATIENCE, async || slow.folder_asked() > 2).await;
+        let soon = async {
+            accept(&server, other).await;
+            quick.wait_told("SHARE_ACCEPTED", "2").await;
+            offer(&server, &reva(&bob(&server), &quick, "3")).await;
+            let mount = mounts(&server, "bob").await.into_iter().find(|mount| mount.remote.contains(&quick.host())).unwrap();
+            server.execute(Command::MountRemove { id: mount.id.to_string() }).await;
+            slow.wait_told("SHARE_ACCEPTED", "1").await;
+        };
+        tokio::time::timeout(Duration::from_secs(5), soon).await.expect("nothing waits for the slow server");
+        slow.stall_after(1000);
+    };
+    let (row, ()) = tokio::join!(accepting, meanwhile);
+    assert_eq!(row.path.as_deref(), Some("/Folder"));
     server.stop().await;
 }
 

@@ -11,7 +11,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Federation;
-use crate::domain::{AuthScheme, CloudId, Kind, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User};
+use crate::domain::{
+    AuthScheme, CloudId, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User,
+};
 use crate::limits::{DISPLAY_NAME_BYTES_MAX, HOST_OFFERS_MAX, OCM_ID_BYTES_MAX, OCM_SECRET_BYTES_MAX, USER_OFFERS_MAX};
 use crate::remote::{Credentials, Opened, ProbeFault, digest, same_host};
 use crate::service::mounts::Offered;
@@ -281,25 +283,37 @@ impl Federation {
         }
         let secret = self.vault.open_sealed(SealedIn::Offer(id), &offer.secret)?;
         let opened = self.open_offer(&offer, &secret).await?;
-        let _changing = self.offers.changing.lock().await;
+        let changing = self.offers.changing.lock().await;
+        // One that was cut off half-way comes to its end first: a second mount would hide the first.
+        self.settle_in_turn(id).await?;
         let offer = self.offer_to(user, id)?;
         if offer.state == ReceivedState::Accepted {
             return Ok(offer);
         }
+        let accepted = self.hang_offer(user, &offer, opened, secret).await?;
+        drop(changing);
+        if let Some(mount) = accepted.mount {
+            self.mounting.look_first(mount).await;
+        }
+        Ok(accepted)
+    }
+
+    /// Mounts what an offer gives, and writes that down. The caller has the turn to change something.
+    async fn hang_offer(&self, user: &User, offer: &Offer, opened: Opened, secret: Secret) -> Result<Arc<Offer>> {
         let scheme = opened.scheme;
         let name = Name::parse(&offer.name).map_err(|error| Refusal::failed(error.to_string()))?;
         let owner = format!("{}@{}", offer.owner_name, offer.owner.host());
         let new = Offered { opened, credentials: Credentials::of_offer(secret, scheme), name, owner };
-        let hanging = |mount: MountId| Offer { scheme, mount: Some(mount), ..Offer::clone(&offer) };
-        let mount = match self.mounting.add_offered(user, new, |mount| Batch::new().put(&hanging(mount))).await {
-            Ok(mount) => mount,
+        let hanging = |mount: MountId| Offer { scheme, mount: Some(mount), ..Offer::clone(offer) };
+        // Known in memory no later than in the store: whoever waits for this may go at any time, and the rest is then found and settled.
+        let also = |mount: MountId| Batch::new().put(&*self.offers.keep(hanging(mount)));
+        match self.mounting.add_offered(user, new, also).await {
+            Ok(mount) => self.write_accepted(&hanging(mount.id)).await,
             Err(refusal) => {
-                // Without its mount it waits as before.
-                self.store.commit(Batch::new().put(&*offer)).await?;
-                return Err(refusal);
+                self.wait_again(offer.id).await?;
+                Err(refusal)
             }
-        };
-        self.write_accepted(&hanging(mount.id)).await
+        }
     }
 
     /// Asks the server of an offer for the share.
@@ -370,15 +384,31 @@ impl Federation {
 
     /// Takes away the mount of an offer, then the offer itself; `tell` its server that the receiver did it.
     async fn end(&self, offer: &Offer, tell: bool) -> Result<()> {
-        if let Some(mount) = offer.mount.filter(|mount| self.mounting.get(*mount).is_ok()) {
-            self.mounting.remove(mount).await?;
-        }
-        let batch = Batch::new().delete::<Offer>(&offer.key());
+        let batch = self.without_mount(offer).await?.delete::<Offer>(&offer.key());
         let batch = if tell { self.answer(batch, offer, "SHARE_DECLINED")? } else { batch };
         self.store.commit(batch).await?;
         self.offers.forget(offer.id);
         self.outbox.wake();
         tracing::info!(share.id = offer.id.0, user.id = %offer.user, remote.host = offer.server().host(), "a share of another server ended");
+        Ok(())
+    }
+
+    /// Takes the mount of an offer away. Where the accepting was cut off early, all that there is of it may be its row, which the batch deletes.
+    async fn without_mount(&self, offer: &Offer) -> Result<Batch> {
+        let Some(mount) = offer.mount else { return Ok(Batch::new()) };
+        if self.mounting.get(mount).is_ok() {
+            self.mounting.remove(mount).await?;
+        }
+        Ok(Batch::new().delete::<Mount>(&mount.0.to_be_bytes()))
+    }
+
+    /// Lets an offer that does not hang wait for its receiver, as before. Nothing is left of its mount.
+    async fn wait_again(&self, id: ShareId) -> Result<()> {
+        let Some(offer) = self.offers.get(id) else { return Ok(()) };
+        let waiting = Offer { mount: None, ..Offer::clone(&offer) };
+        let batch = self.without_mount(&offer).await?.put(&waiting);
+        self.store.commit(batch).await?;
+        self.offers.keep(waiting);
         Ok(())
     }
 
@@ -416,19 +446,16 @@ impl Federation {
             return Ok(());
         }
         let _changing = self.offers.changing.lock().await;
-        let Some(offer) = self.offers.get(offer.id) else { return Ok(()) };
+        self.settle_in_turn(offer.id).await
+    }
+
+    /// Settles one offer. The caller has the turn to change something.
+    async fn settle_in_turn(&self, id: ShareId) -> Result<()> {
+        let Some(offer) = self.offers.get(id) else { return Ok(()) };
         match self.fate(&offer).await? {
             Fate::Stays => Ok(()),
             Fate::WasAccepted => self.write_accepted(&offer).await.map(drop),
-            Fate::WaitsAgain => {
-                let waiting = Offer { mount: None, ..Offer::clone(&offer) };
-                if let Some(mount) = offer.mount.filter(|mount| self.mounting.get(*mount).is_ok()) {
-                    self.mounting.remove(mount).await?;
-                }
-                self.store.commit(Batch::new().put(&waiting)).await?;
-                self.offers.keep(waiting);
-                Ok(())
-            }
+            Fate::WaitsAgain => self.wait_again(id).await,
             Fate::Ended => self.end(&offer, true).await,
             Fate::Withdrawn => self.end(&offer, false).await,
         }

@@ -14,12 +14,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::federation::{PATIENCE, until};
 
 /// The secret that opens the folder of a [`Sender`].
 pub(crate) const SECRET: &str = "pZTPIgPKaF0fIQf";
+
+/// More requests than any test makes.
+const ALL: usize = 1_000_000;
 
 /// A server whose users share with ours.
 pub(crate) struct Sender {
@@ -34,6 +38,8 @@ struct Shared {
     authorization: Mutex<String>,
     /// What everything is answered with, where something is wrong.
     status: Mutex<Option<u16>>,
+    /// One for each request for the folder that is answered.
+    folder: Semaphore,
     told: Mutex<Vec<Value>>,
     seen: Mutex<Vec<String>>,
 }
@@ -44,7 +50,8 @@ impl Sender {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let authorization = Mutex::new(basic(SECRET));
-        let shared = Shared { address, authorization, status: Mutex::default(), told: Mutex::default(), seen: Mutex::default() };
+        let folder = Semaphore::new(ALL);
+        let shared = Shared { address, authorization, folder, status: Mutex::default(), told: Mutex::default(), seen: Mutex::default() };
         let sender = Sender { address, shared: Arc::new(shared), tasks: Mutex::default() };
         sender.accept(listener);
         sender
@@ -87,6 +94,12 @@ impl Sender {
         "nothing".clone_into(&mut self.shared.authorization.lock().unwrap());
     }
 
+    /// Answers so many further requests for the folder, and leaves the others waiting.
+    pub(crate) fn stall_after(&self, requests: usize) {
+        self.shared.folder.forget_permits(ALL);
+        self.shared.folder.add_permits(requests);
+    }
+
     /// Answers everything with this status; none answers as it should be again.
     pub(crate) fn set_status(&self, status: Option<u16>) {
         *self.shared.status.lock().unwrap() = status;
@@ -95,6 +108,11 @@ impl Sender {
     /// The requests that came, as `METHOD /path`.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// How often the folder was asked for.
+    pub(crate) fn folder_asked(&self) -> usize {
+        self.seen().iter().filter(|request| request.contains(" /dav/")).count()
     }
 
     /// What it was told, as (kind, number, secret).
@@ -149,7 +167,10 @@ impl Shared {
                 self.told.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
                 json(201, json!([]))
             }
-            (_, path) if path.starts_with("/dav/") => self.folder(&parts),
+            (_, path) if path.starts_with("/dav/") => {
+                self.folder.acquire().await.unwrap().forget();
+                self.folder(&parts)
+            }
             _ => json(404, json!({})),
         }
     }
