@@ -153,6 +153,8 @@ pub const OCM_PEERS_MAX: usize = 4096;
 pub const OCM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest body of a call between servers, in bytes (what Nextcloud takes, `protocol/ocm.md` 1.8).
 pub const OCM_BODY_BYTES_MAX: usize = 50_000;
+/// Longest URL or path by which another server says where something is, in bytes.
+pub const OCM_URL_BYTES_MAX: usize = 2_048;
 /// Longest secret of an offered share, in bytes (`protocol/owncloud.md` 3.1).
 pub const OCM_SECRET_BYTES_MAX: usize = 128;
 /// Longest number or name by which another server knows a share, in bytes.
@@ -165,6 +167,8 @@ pub const HOST_OFFERS_MAX: usize = 2_000;
 pub const OUTBOX_HOST_MAX: usize = 1_000;
 /// Most messages that wait for all other servers.
 pub const OUTBOX_MAX: usize = 20_000;
+/// Most messages that one other server is sent in one turn; then the others have theirs.
+pub const OUTBOX_TURN_MAX: usize = 10;
 /// Most other servers that are told something at the same time.
 pub const OUTBOX_HOSTS_AT_ONCE: usize = 16;
 /// How long a message waits for its server at most, in seconds.

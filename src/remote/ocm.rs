@@ -14,7 +14,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use crate::domain::{CloudId, Secret};
-use crate::limits::{OCM_PEERS_MAX, OCM_TIMEOUT};
+use crate::limits::{OCM_BODY_BYTES_MAX, OCM_PEERS_MAX, OCM_TIMEOUT, OCM_URL_BYTES_MAX};
 use crate::remote::call::{Answer, Call, Payload};
 use crate::remote::{Error, Remotes};
 use crate::wire::Via;
@@ -55,6 +55,15 @@ impl Peer {
             Some(_) | None => self.url.clone(),
         };
         [&root, self.webdav.trim_end_matches('/'), "/"].concat()
+    }
+
+    /// The same, where it names nothing longer than is kept in memory of a server.
+    fn bounded(self) -> Result<Peer, Error> {
+        let end_point = self.ocm.as_ref().map_or("", |discovery| discovery.end_point.as_str());
+        if [end_point, &self.ocs_shares, &self.webdav].iter().any(|named| named.len() > OCM_URL_BYTES_MAX) {
+            return Err(Error::BadAnswer("its discovery document names addresses that are too long"));
+        }
+        Ok(self)
     }
 }
 
@@ -107,7 +116,7 @@ impl Remotes {
             if let Some(discovery) = Discovery::parse(&page) {
                 same_host(url, &discovery.end_point)?;
                 let webdav = discovery.webdav.clone().unwrap_or_else(|| WEBDAV.to_owned());
-                return Ok(Peer { url: url.to_owned(), ocm: Some(discovery), ocs_shares: OCS_SHARES.to_owned(), webdav });
+                return Peer { url: url.to_owned(), ocm: Some(discovery), ocs_shares: OCS_SHARES.to_owned(), webdav }.bounded();
             }
         }
         let ocs = self.document(url, "/ocs-provider/").await?;
@@ -124,7 +133,7 @@ impl Remotes {
         }
         let ocs_shares = endpoint("share").unwrap_or_else(|| OCS_SHARES.to_owned());
         let webdav = endpoint("webdav").unwrap_or_else(|| WEBDAV.to_owned());
-        Ok(Peer { url: url.to_owned(), ocm: None, ocs_shares, webdav })
+        Peer { url: url.to_owned(), ocm: None, ocs_shares, webdav }.bounded()
     }
 
     /// A JSON document; none where there is nothing of the kind.
@@ -134,6 +143,9 @@ impl Remotes {
         match answer {
             Ok(answer) if answer.status() == StatusCode::OK => {
                 let page = answer.page(self).await?;
+                if page.len() > OCM_BODY_BYTES_MAX {
+                    return Err(Error::BadAnswer("its discovery document is too long"));
+                }
                 Ok(Some(page).filter(|page| page.trim_ascii_start().first() == Some(&b'{')))
             }
             Ok(answer) => {
@@ -315,6 +327,17 @@ mod tests {
         for named in ["http://b.example/ocm", "https://evil.example/ocm", "https://me:pw@b.example/ocm", "/ocm", "ftp://b.example/", ""] {
             assert!(!stays("https://b.example", named), "{named}");
         }
+    }
+
+    #[test]
+    fn f8_a_peer_keeps_no_more_than_short_addresses_in_memory() {
+        let named = |end_point: usize, webdav: usize| {
+            let discovery = Discovery { end_point: "e".repeat(end_point), webdav: None, takes_multi: false };
+            let (url, ocs_shares) = ("https://b.example".to_owned(), OCS_SHARES.to_owned());
+            Peer { url, ocm: Some(discovery), ocs_shares, webdav: "w".repeat(webdav) }.bounded()
+        };
+        assert!(named(OCM_URL_BYTES_MAX, OCM_URL_BYTES_MAX).is_ok());
+        assert!(named(OCM_URL_BYTES_MAX + 1, 1).is_err() && named(1, OCM_URL_BYTES_MAX + 1).is_err());
     }
 
     #[test]

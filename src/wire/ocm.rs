@@ -242,12 +242,6 @@ pub struct Discovery {
     pub webdav: Option<String>,
     /// Whether it takes shape B.
     pub takes_multi: bool,
-    /// Where its users accept invitations, absolute or a path; none where it does not say.
-    pub invite_dialog: Option<String>,
-    /// Where secrets are exchanged for tokens, absolute; none where it does not say.
-    pub token_end_point: Option<String>,
-    /// What it calls itself.
-    pub provider: String,
 }
 
 impl Discovery {
@@ -263,13 +257,9 @@ impl Discovery {
         let files = resources.into_iter().flatten().filter_map(Value::as_object).find(|resource| text(resource, "name") == "file");
         let webdav = files.and_then(|resource| resource.get("protocols")?.get("webdav")?.as_str()).filter(|path| path.starts_with('/'));
         let capabilities = fields.get("capabilities").map(strings).unwrap_or_default();
-        let some = |name: &str| Some(text(&fields, name)).filter(|text| !text.is_empty());
         Some(Discovery {
             webdav: webdav.map(str::to_owned),
             takes_multi: capabilities.iter().any(|capability| matches!(capability.as_str(), "protocol-object" | "webdav-uri")),
-            invite_dialog: some("inviteAcceptDialog"),
-            token_end_point: some("tokenEndPoint"),
-            provider: text(&fields, "provider"),
             end_point,
         })
     }

@@ -4,11 +4,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use causeway::config::PublicUrl;
-use causeway::domain::{Clock, Mount, MountId, Offer, ReceivedState, ShareId};
+use causeway::domain::{Clock, CloudId, Mount, MountId, Offer, ReceivedState, Secret, ShareId};
 use causeway::limits::USER_OFFERS_MAX;
 use causeway::service::Reason;
 use causeway::service::admin::{AccountCommand, Command, Outcome, ReceivedRow, ShareCommand};
 use causeway::store::Batch;
+use causeway::wire::ocm::Notification;
 use serde_json::{Value, json};
 
 use crate::ocs::json as parsed;
@@ -301,7 +302,7 @@ async fn an_accepted_share_is_a_folder_in_the_receivers_tree() {
     let mounted = mounts(&pair.bob, "bob").await;
     assert_eq!((mounted[0].owner.as_str(), mounted[0].vendor.as_str()), (format!("Alice@{}", pair.anna.host()).as_str(), "Causeway"));
     // The secret is none that could be changed; accepting again is fine.
-    let change = Command::MountPassword { id: mounted[0].id.to_string(), password: causeway::domain::Secret::new("x") };
+    let change = Command::MountPassword { id: mounted[0].id.to_string(), password: Secret::new("x") };
     pair.bob.refuse(change, Reason::Refused).await;
     accept(&pair.bob, id).await;
     let Pair { anna, bob } = pair;
@@ -611,6 +612,51 @@ async fn a_server_that_is_down_is_told_when_it_is_back_and_keeps_no_other_waitin
         told.iter().map(|(kind, id, _)| (kind.as_str(), id.as_str())).collect::<Vec<_>>(),
         [("SHARE_DECLINED", "9"), ("SHARE_DECLINED", "10")]
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_server_is_told_once_and_in_order() {
+    let clock = Clock::fixed(1_800_000_000);
+    let (server, sender) = with_sender(clock.clone()).await;
+    let federation = server.running().services.federation();
+    let to = CloudId::parse(&format!("alice@http://{}", sender.host())).unwrap();
+    sender.set_status(Some(500));
+    for number in 0..25 {
+        // The second takes the place of the first.
+        let notification = Notification::new("SHARE_UNSHARED", &number.to_string(), Secret::new(SECRET));
+        federation.tell(&to, notification.clone()).await.unwrap();
+        federation.tell(&to, notification.with("message", "again")).await.unwrap();
+    }
+    let other = Notification::new("SHARE_UNSHARED", "24", Secret::new("another share"));
+    federation.tell(&to, other).await.unwrap();
+    let put_off = async || {
+        let waiting = federation.waiting().unwrap();
+        waiting.len() == 26 && waiting.iter().all(|message| message.due == 1_800_000_060)
+    };
+    until("all are put off", PATIENCE, put_off).await;
+    sender.set_status(None);
+    clock.advance(60);
+    let told = async || {
+        federation.round().await;
+        federation.waiting().unwrap().is_empty()
+    };
+    until("every word", PATIENCE, told).await;
+    let expected: Vec<_> = (0..25).map(|number| (number, SECRET)).chain([(24, "another share")]).collect();
+    let told = sender.told();
+    let told: Vec<_> = told.iter().map(|(_, id, secret)| (id.parse().unwrap(), secret.as_str())).collect();
+    assert_eq!(told, expected);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f8_a_discovery_document_is_short() {
+    let (server, sender) = with_sender(Clock::System).await;
+    let id = offer(&server, &nextcloud(&bob(&server), &sender.host(), "9")).await;
+    sender.pad(50_000);
+    server.refuse(accepting(id), Reason::RemoteUnreachable).await;
+    sender.pad(40_000);
+    accept(&server, id).await;
     server.stop().await;
 }
 

@@ -369,7 +369,9 @@ impl Federation {
             .with("message", words)
             .with("owner", offer.owner.to_string())
             .with("grantee", offer.user.as_str());
-        self.message(batch, offer.server(), &notification)
+        // What the receiver wants must not fail for what waits for others.
+        let (batch, _kept) = self.message(batch, offer.server(), &notification)?;
+        Ok(batch)
     }
 
     /// Ends an offer, taking it out of its receiver's tree if it is there. Its server is told.

@@ -3,7 +3,7 @@
 //! **Invariants:** a message is durable no later than what it is about; one server that does not answer keeps no other waiting; a
 //! message may arrive twice, never half.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +15,14 @@ use tokio::sync::Notify;
 use super::Federation;
 use crate::domain::{CloudId, Secret, Timestamp};
 use crate::limits::{
-    OUTBOX_AGE_MAX_SECONDS, OUTBOX_HOST_MAX, OUTBOX_HOSTS_AT_ONCE, OUTBOX_MAX, OUTBOX_WAIT_MAX_SECONDS, OUTBOX_WAIT_SECONDS,
+    OUTBOX_AGE_MAX_SECONDS, OUTBOX_HOST_MAX, OUTBOX_HOSTS_AT_ONCE, OUTBOX_MAX, OUTBOX_TURN_MAX, OUTBOX_WAIT_MAX_SECONDS,
+    OUTBOX_WAIT_SECONDS,
 };
 use crate::remote;
+use crate::service::Refusal;
 use crate::service::refusal::Result;
 use crate::service::secrets::SealedIn;
-use crate::store::{Batch, Record, Table};
+use crate::store::{self, Batch, Record, Table};
 use crate::wire::ocm::Notification;
 
 /// How often offers are compared with their mounts, if nothing happens before.
@@ -98,22 +100,28 @@ impl Federation {
     /// Tells the server of an address something: now if it answers, else later. Durable when it returns.
     ///
     /// # Errors
-    /// Where the store fails.
+    /// Where the store fails, or too much waits already: then nothing is kept, and the caller must keep what it is about.
     pub async fn tell(&self, to: &CloudId, notification: Notification) -> Result<()> {
-        let batch = self.message(Batch::new(), to, &notification)?;
+        let (batch, kept) = self.message(Batch::new(), to, &notification)?;
+        if !kept {
+            return Err(Refusal::failed("too much waits to be told to other servers; this waits until some of it is told"));
+        }
         self.store.commit(batch).await?;
         self.outbox.wake();
         Ok(())
     }
 
-    /// Adds a message to a batch. After the commit [`Outbox::wake`] sends it. Where too much waits for that server already, it is dropped: what
-    /// it is about must not fail for that.
-    pub(super) fn message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<Batch> {
+    /// Adds a message to a batch, in the place of an equal one that waits. After the commit [`Outbox::wake`] sends it. Says whether it
+    /// is kept: not where too much waits already, for that server or for all; then the batch is as before.
+    pub(super) fn message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<(Batch, bool)> {
         let waiting = self.store.list::<Message>()?;
-        if waiting.len() >= OUTBOX_MAX || waiting.iter().filter(|message| message.to.host() == to.host()).count() >= OUTBOX_HOST_MAX {
-            tracing::warn!(remote.host = to.host(), "another server is not told something: too much waits for it already");
-            return Ok(batch);
+        let of_host = || waiting.iter().filter(|message| message.to.host() == to.host());
+        let equal: Vec<Vec<u8>> = of_host().filter(|message| self.is_same(message, notification)).map(Record::key).collect();
+        if waiting.len() - equal.len() >= OUTBOX_MAX || of_host().count() - equal.len() >= OUTBOX_HOST_MAX {
+            tracing::warn!(remote.host = to.host(), "another server is not told something: too much waits already");
+            return Ok((batch, false));
         }
+        let batch = equal.iter().fold(batch, |batch, key| batch.delete::<Message>(key));
         let (id, now) = (self.store.next_id()?, self.clock.now());
         let message = Message {
             id,
@@ -126,7 +134,15 @@ impl Federation {
             tries: 0,
             due: now,
         };
-        Ok(batch.put(&message))
+        Ok((batch.put(&message), true))
+    }
+
+    /// Whether a message says the same of the same share: one is (its server, its number, its secret).
+    fn is_same(&self, message: &Message, notification: &Notification) -> bool {
+        let secret = || self.vault.open_sealed(SealedIn::Outbox(message.id), &message.secret);
+        message.kind == notification.kind
+            && message.provider_id == notification.provider_id
+            && secret().is_ok_and(|secret| secret.expose() == notification.secret.expose())
     }
 
     /// What other servers are still to be told, oldest first.
@@ -173,16 +189,13 @@ impl Federation {
 
     /// What is due, by server, for at most so many servers that are not being told something already.
     fn due(&self, most: usize) -> Vec<(Turn<'_>, Vec<Message>)> {
-        let now = self.clock.now();
-        let mut by_host: BTreeMap<String, Vec<Message>> = BTreeMap::new();
-        match self.store.list::<Message>() {
-            Ok(all) => all.into_iter().filter(|message| message.due <= now).for_each(|message| {
-                by_host.entry(message.to.host().to_owned()).or_default().push(message);
-            }),
-            Err(error) => tracing::error!(%error, "what other servers are to be told cannot be read"),
-        }
+        let all = self.store.list::<Message>().unwrap_or_else(|error| {
+            tracing::error!(%error, "what other servers are to be told cannot be read");
+            Vec::new()
+        });
+        let turns = turns(all, self.clock.now());
         let mut busy = self.outbox.busy();
-        let free = by_host.into_iter().filter(|(host, _)| busy.insert(host.clone())).take(most);
+        let free = turns.into_iter().filter(|(host, _)| busy.insert(host.clone())).take(most);
         free.map(|(host, messages)| (Turn { outbox: &self.outbox, host }, messages)).collect()
     }
 
@@ -198,24 +211,27 @@ impl Federation {
 
     /// Sends the messages of one server, in order, until one is not heard.
     async fn deliver_messages(&self, turn: Turn<'_>, messages: Vec<Message>) {
-        let mut left = messages.into_iter();
-        while let Some(message) = left.next() {
+        for message in messages {
             let kind = message.kind.as_str();
-            let kept = match self.send_message(&message).await {
-                Ok(()) => self.store.commit(Batch::new().delete::<Message>(&message.key())).await,
+            let heard = match self.send_message(&message).await {
+                Ok(()) => true,
                 Err(error) if is_last(&error) => {
                     tracing::info!(remote.host = turn.host, notification = kind, %error, "another server does not take a message");
-                    self.store.commit(Batch::new().delete::<Message>(&message.key())).await
+                    true
                 }
                 Err(error) => {
                     tracing::info!(remote.host = turn.host, notification = kind, %error, "another server could not be told something");
                     self.remotes.forget_peer(&message.to);
-                    let rest: Vec<Message> = left.by_ref().collect();
-                    self.store.commit(self.put_off(message, rest)).await
+                    false
                 }
             };
+            let kept =
+                if heard { self.store.commit(Batch::new().delete::<Message>(&message.key())).await } else { self.put_off(&message).await };
             if let Err(error) = kept {
                 tracing::error!(%error, "what other servers are to be told cannot be kept");
+                return;
+            }
+            if !heard {
                 return;
             }
         }
@@ -236,18 +252,43 @@ impl Federation {
         self.remotes.notify(&peer, &notification).await.map(drop)
     }
 
-    /// The message is tried later, and what waits behind it not before.
-    fn put_off(&self, message: Message, rest: Vec<Message>) -> Batch {
+    /// The message is tried later, and what else waits for its server not before.
+    async fn put_off(&self, message: &Message) -> Result<(), store::Error> {
+        loop {
+            match self.store.commit(self.later(message)?).await {
+                // One of them was replaced meanwhile: it must not come back.
+                Err(store::Error::Conflict) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn later(&self, message: &Message) -> Result<Batch, store::Error> {
         let now = self.clock.now();
         let tries = message.tries.saturating_add(1);
         let due = now.saturating_add(wait_after(tries));
         if due.saturating_sub(message.made) > OUTBOX_AGE_MAX_SECONDS {
             tracing::warn!(remote.host = message.to.host(), notification = message.kind, "another server was not told something: given up");
-            return Batch::new().delete::<Message>(&message.key());
+            return Ok(Batch::new().delete::<Message>(&message.key()));
         }
-        let batch = Batch::new().put(&Message { tries, due, ..message });
-        rest.into_iter().fold(batch, |batch, later| batch.put(&Message { due: later.due.max(due), ..later }))
+        let all = self.store.list::<Message>()?.into_iter();
+        Ok(all.filter(|waits| waits.to.host() == message.to.host()).fold(Batch::new(), |batch, waits| {
+            let tries = if waits.id == message.id { tries } else { waits.tries };
+            batch.present::<Message>(&waits.key()).put(&Message { tries, due: waits.due.max(due), ..waits })
+        }))
     }
+}
+
+/// What is due, by server: who waits longest comes first, and nobody has more than [`OUTBOX_TURN_MAX`] messages in one turn.
+fn turns(all: Vec<Message>, now: Timestamp) -> Vec<(String, Vec<Message>)> {
+    let mut by_host: HashMap<String, Vec<Message>> = HashMap::new();
+    for message in all.into_iter().filter(|message| message.due <= now) {
+        by_host.entry(message.to.host().to_owned()).or_default().push(message);
+    }
+    let mut turns: Vec<(String, Vec<Message>)> = by_host.into_iter().collect();
+    turns.sort_by_key(|(_, messages)| messages.iter().map(|message| (message.due, message.id)).min());
+    turns.iter_mut().for_each(|(_, messages)| messages.truncate(OUTBOX_TURN_MAX));
+    turns
 }
 
 /// Seconds to wait after so many tries.
@@ -284,6 +325,26 @@ fn is_last(error: &remote::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f11_who_waits_longest_has_the_first_turn_and_nobody_a_long_one() {
+        let message = |id: u64, host: &str, due: Timestamp| Message {
+            id,
+            to: CloudId::parse(&format!("x@{host}")).unwrap(),
+            kind: String::new(),
+            provider_id: String::new(),
+            secret: Vec::new(),
+            more: String::new(),
+            made: 0,
+            tries: 0,
+            due,
+        };
+        let many = (0..25).map(|id| message(id, "a.example", 100));
+        let all = many.chain([message(25, "b.example", 99), message(26, "c.example", 100), message(27, "d.example", 101)]);
+        let turns = turns(all.collect(), 100);
+        let told: Vec<_> = turns.iter().map(|(host, messages)| (host.as_str(), messages[0].id, messages.len())).collect();
+        assert_eq!(told, [("b.example", 25, 1), ("a.example", 0, OUTBOX_TURN_MAX), ("c.example", 26, 1)]);
+    }
 
     #[test]
     fn a_dead_server_is_tried_for_days_ever_more_seldom() {

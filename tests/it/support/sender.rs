@@ -38,6 +38,8 @@ struct Shared {
     authorization: Mutex<String>,
     /// What everything is answered with, where something is wrong.
     status: Mutex<Option<u16>>,
+    /// What its discovery document holds beside what it says, in bytes.
+    padding: Mutex<usize>,
     /// One for each request for the folder that is answered.
     folder: Semaphore,
     told: Mutex<Vec<Value>>,
@@ -51,7 +53,15 @@ impl Sender {
         let address = listener.local_addr().unwrap();
         let authorization = Mutex::new(basic(SECRET));
         let folder = Semaphore::new(ALL);
-        let shared = Shared { address, authorization, folder, status: Mutex::default(), told: Mutex::default(), seen: Mutex::default() };
+        let shared = Shared {
+            address,
+            authorization,
+            folder,
+            status: Mutex::default(),
+            told: Mutex::default(),
+            seen: Mutex::default(),
+            padding: Mutex::default(),
+        };
         let sender = Sender { address, shared: Arc::new(shared), tasks: Mutex::default() };
         sender.accept(listener);
         sender
@@ -92,6 +102,11 @@ impl Sender {
     /// Takes no secret any more.
     pub(crate) fn withdraw(&self) {
         "nothing".clone_into(&mut self.shared.authorization.lock().unwrap());
+    }
+
+    /// Makes its discovery document longer.
+    pub(crate) fn pad(&self, bytes: usize) {
+        *self.shared.padding.lock().unwrap() = bytes;
     }
 
     /// Answers so many further requests for the folder, and leaves the others waiting.
@@ -161,7 +176,9 @@ impl Shared {
         match (method, path) {
             ("GET", "/ocm-provider/") => {
                 let files = json!([{"name": "file", "shareTypes": ["user"], "protocols": {"webdav": "/dav/"}}]);
-                json(200, json!({"enabled": true, "endPoint": format!("http://{}/ocm", self.address), "resourceTypes": files}))
+                let more = "x".repeat(*self.padding.lock().unwrap());
+                let end_point = format!("http://{}/ocm", self.address);
+                json(200, json!({"enabled": true, "endPoint": end_point, "resourceTypes": files, "more": more}))
             }
             ("POST", "/ocm/notifications") => {
                 self.told.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
