@@ -161,8 +161,14 @@ pub const OCM_SECRET_BYTES_MAX: usize = 128;
 pub const OCM_ID_BYTES_MAX: usize = 255;
 /// Most offers of users of other servers that one user has not answered.
 pub const USER_OFFERS_MAX: usize = 200;
-/// Most offers of one other server that nobody has answered.
-pub const HOST_OFFERS_MAX: usize = 2_000;
+/// Most of them from one other server: anybody can write its name, and for one user alone that keeps it out.
+pub const USER_HOST_OFFERS_MAX: usize = 20;
+/// Most offers that nobody has answered, of all users.
+pub const OFFERS_MAX: usize = 20_000;
+/// Most offers that one address makes at once, and in an hour after that.
+pub const ADDRESS_OFFERS_MAX: u32 = 60;
+/// How long an offer without an end waits for its receiver, in seconds.
+pub const OFFER_WAIT_SECONDS: i64 = 90 * 24 * 3600;
 /// Most messages that wait for one other server.
 pub const OUTBOX_HOST_MAX: usize = 1_000;
 /// Most messages that wait for all other servers.

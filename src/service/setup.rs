@@ -127,7 +127,7 @@ impl Services {
             forest: forest.clone(),
             remotes,
             vault,
-            throttle: Arc::clone(&throttle),
+            calls: Throttle::new(clock.clone()),
             clock: clock.clone(),
             accounts: Arc::clone(&accounts),
             shares: Arc::clone(&shares),
@@ -137,7 +137,7 @@ impl Services {
             sent: Ledger::open(&store).map_err(other)?,
             public_url: options.public_url.clone(),
             own_hosts: options.own_hosts.clone(),
-            offers: Offers::open(&store).map_err(|error| OpenError::Other(error.to_string()))?,
+            offers: Offers::open(&store, clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?,
             outbox: Outbox::default(),
         };
         federation.finish().await.map_err(other)?;

@@ -40,18 +40,26 @@ const SUBJECT: Rate = Rate { free: 40.0, forgotten_after_ms: 10_000.0 };
 #[derive(Debug)]
 pub struct Throttle {
     clock: Clock,
+    /// What one address may do.
+    address: Rate,
     buckets: Mutex<HashMap<Key, Bucket>>,
 }
 
 impl Throttle {
     /// Nothing counted yet.
     pub fn new(clock: Clock) -> Throttle {
-        Throttle { clock, buckets: Mutex::default() }
+        Throttle { clock, address: ADDRESS, buckets: Mutex::default() }
+    }
+
+    /// One that counts what addresses do, right or wrong: so often at once, and as often in each hour.
+    pub fn hourly(clock: Clock, times: u32) -> Throttle {
+        let times = f64::from(times.max(1));
+        Throttle { clock, address: Rate { free: times, forgotten_after_ms: 3_600_000.0 / times }, buckets: Mutex::default() }
     }
 
     /// How long an address must wait before it may try again; none if it may.
     pub fn address_waits(&self, address: IpAddr) -> Option<Duration> {
-        self.waits(&Key::Address(network(address)), ADDRESS)
+        self.waits(&Key::Address(network(address)), self.address)
     }
 
     /// How long everybody must wait before the next guess at an account or link.
@@ -64,9 +72,9 @@ impl Throttle {
         let now = self.clock.now_ms();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= THROTTLE_ENTRIES_MAX {
-            make_room(&mut buckets, now);
+            make_room(&mut buckets, now, self.address);
         }
-        for (key, rate) in [(Key::Address(network(address)), ADDRESS), (Key::Subject(subject.to_owned()), SUBJECT)] {
+        for (key, rate) in [(Key::Address(network(address)), self.address), (Key::Subject(subject.to_owned()), SUBJECT)] {
             let bucket = buckets.entry(key).or_insert(Bucket { level: 0.0, at_ms: now });
             *bucket = Bucket { level: (bucket.left(now, rate) + 1.0).min(rate.free * 2.0), at_ms: now };
         }
@@ -88,8 +96,8 @@ impl Bucket {
 }
 
 /// Forgets what has leaked away, and then the older half if that was not enough.
-fn make_room(buckets: &mut HashMap<Key, Bucket>, now: i64) {
-    buckets.retain(|_, bucket| bucket.left(now, ADDRESS) > 0.0);
+fn make_room(buckets: &mut HashMap<Key, Bucket>, now: i64, rate: Rate) {
+    buckets.retain(|_, bucket| bucket.left(now, rate) > 0.0);
     if buckets.len() >= THROTTLE_ENTRIES_MAX {
         let mut times: Vec<i64> = buckets.values().map(|bucket| bucket.at_ms).collect();
         let middle = times.len() / 2;
@@ -136,6 +144,20 @@ mod tests {
         }
         assert!(throttle.subject_waits("anna").is_some());
         assert_eq!(throttle.subject_waits("bob"), None);
+    }
+
+    #[test]
+    fn what_is_counted_by_the_hour_comes_back_within_it() {
+        let clock = Clock::fixed(1000);
+        let (throttle, address) = (Throttle::hourly(clock.clone(), 60), IpAddr::from([10, 0, 0, 1]));
+        for _ in 0..60 {
+            assert_eq!(throttle.address_waits(address), None);
+            throttle.failed(address, "offer");
+        }
+        assert_eq!(throttle.address_waits(address), Some(Duration::from_secs(60)));
+        assert_eq!(throttle.address_waits(IpAddr::from([10, 0, 0, 2])), None);
+        clock.advance(60);
+        assert_eq!(throttle.address_waits(address), None);
     }
 
     #[test]

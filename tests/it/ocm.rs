@@ -203,6 +203,9 @@ async fn f11_what_cannot_be_taken_is_refused_with_the_status_that_servers_know()
     {
         check("/protocol", multi(uri, json!([])), 400).await;
     }
+    let long = format!("https://a.example/{}", "ä".repeat(400));
+    let told = check("/protocol", multi(&long, json!([])), 400).await;
+    assert!(told["message"].as_str().unwrap().contains("2048"), "{told}");
     let mut https = good.clone();
     https["owner"] = json!("alice@a.example");
     https["sender"] = json!("alice@a.example");
@@ -267,20 +270,80 @@ async fn f8_an_offer_makes_no_outbound_call_before_it_is_answered() {
 
 #[tokio::test]
 async fn f11_strangers_fill_no_more_than_a_bounded_list() {
-    let server = TestServer::with_user("bob").await;
-    server.add_user("carol").await;
-    for number in 0..USER_OFFERS_MAX {
+    let clock = Clock::fixed(1_800_000_000);
+    let server = TestServer::start_with(clock.clone(), |_config| {}).await;
+    for user in ["bob", "carol", "dora"] {
+        server.add_user(user).await;
+    }
+    // So many at once from one address, and then one in a minute.
+    for number in 0..60 {
         let body = nextcloud(&bob(&server), &format!("h{number}.example"), "9");
         assert_eq!(post(&server, "/ocm/shares", &body).await.status, 201);
     }
+    let next = nextcloud(&bob(&server), "h60.example", "9");
+    let answer = post(&server, "/ocm/shares", &next).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("60")), "{}", answer.text());
+    for number in 60..USER_OFFERS_MAX {
+        clock.advance(60);
+        let body = nextcloud(&bob(&server), &format!("h{number}.example"), "9");
+        assert_eq!(post(&server, "/ocm/shares", &body).await.status, 201);
+    }
+    clock.advance(60);
     let answer = post(&server, "/ocm/shares", &nextcloud(&bob(&server), "one.more.example", "9")).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").is_some());
     // What is known is answered as before, and others are not kept out.
     assert_eq!(post(&server, "/ocm/shares", &nextcloud(&bob(&server), "h7.example", "9")).await.status, 201);
-    let carol = nextcloud(&format!("carol@{}", server.host()), "one.more.example", "9");
-    assert_eq!(post(&server, "/ocm/shares", &carol).await.status, 201);
+    clock.advance(3600);
+    // Whoever writes the name of a partner's server keeps it from one user at most.
+    let to = |user: &str, id: usize| nextcloud(&format!("{user}@{}", server.host()), "partner.example", &id.to_string());
+    for number in 0..20 {
+        assert_eq!(post(&server, "/ocm/shares", &to("carol", number)).await.status, 201);
+    }
+    assert_eq!(post(&server, "/ocm/shares", &to("carol", 20)).await.status, 503);
+    assert_eq!(post(&server, "/ocm/shares", &to("dora", 20)).await.status, 201);
     assert_eq!(received(&server, "bob").await.len(), USER_OFFERS_MAX);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f11_what_nobody_answers_ends_and_nobody_is_told() {
+    let clock = Clock::fixed(1_800_000_000);
+    let (server, sender) = with_sender(clock.clone()).await;
+    let mut ending = reva(&bob(&server), &sender, "1");
+    ending["expiration"] = json!(1_800_000_000 + 86_400);
+    let first = offer(&server, &ending).await;
+    let second = offer(&server, &nextcloud(&bob(&server), &sender.host(), "2")).await;
+    let accepted = offer(&server, &nextcloud(&bob(&server), &sender.host(), "3")).await;
+    accept(&server, accepted).await;
+    let left = async |seconds: i64| {
+        clock.advance(seconds);
+        server.running().services.federation().round().await;
+        received(&server, "bob").await.iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(left(86_399).await, [first, second, accepted]);
+    assert_eq!(left(1).await, [second, accepted]);
+    assert_eq!(left(89 * 86_400 - 1).await, [second, accepted]);
+    assert_eq!(left(1).await, [accepted]);
+    assert!(sender.told().iter().all(|(kind, ..)| kind == "SHARE_ACCEPTED"), "{:?}", sender.told());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f4_calls_for_what_is_gone_close_no_door() {
+    let clock = Clock::fixed(1_800_000_000);
+    let server = TestServer::start_with(clock, |_config| {}).await;
+    server.add_user("bob").await;
+    server.put("bob", "/a.txt", "alpha").await;
+    let link = server.link("bob", "/a.txt", "read").await;
+    for number in 0..20 {
+        assert_eq!(notify(&server, "SHARE_UNSHARED", &number.to_string(), "gone").await, 201);
+    }
+    assert_eq!(notify(&server, "SHARE_UNSHARED", "20", "gone").await, 429);
+    assert_eq!(post(&server, "/ocm/shares", &nextcloud(&bob(&server), "a.example", "9")).await.status, 429);
+    // Its users come to their files and links from the same address.
+    assert_eq!(server.get("bob", "/a.txt").await, "alpha");
+    server.ask("GET", &format!("/s/{}", link.url.rsplit('/').next().unwrap())).expect(200).await;
     server.stop().await;
 }
 

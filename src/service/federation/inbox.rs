@@ -64,7 +64,7 @@ impl Federation {
     /// # Errors
     /// [`Unheard`]. What no share is known for counts as a guess.
     pub async fn notified(&self, notification: &Notification, from: IpAddr) -> Result<Heard, Unheard> {
-        if let Some(wait) = self.throttle.address_waits(from) {
+        if let Some(wait) = self.calls.address_waits(from) {
             return Err(Unheard::Throttled(wait));
         }
         if notification.provider_id.is_empty() {
@@ -115,7 +115,7 @@ impl Federation {
     }
 
     fn guessed(&self, from: IpAddr) {
-        self.throttle.failed(from, &format!("ocm:{from}"));
+        self.calls.failed(from, &format!("ocm:{from}"));
     }
 }
 

@@ -43,7 +43,8 @@ pub struct Federation {
     pub(super) forest: Forest,
     pub(super) remotes: Remotes,
     pub(super) vault: Arc<Vault>,
-    pub(super) throttle: Arc<Throttle>,
+    /// Guesses in calls of other servers. Apart from that of the doors: a server that asks for what is gone shall still come to its users' files.
+    pub(super) calls: Throttle,
     pub(super) clock: Clock,
     pub(super) accounts: Arc<Accounts>,
     pub(super) shares: Arc<UserShares>,

@@ -12,13 +12,17 @@ use std::time::Duration;
 
 use super::Federation;
 use crate::domain::{
-    AuthScheme, CloudId, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User,
+    AuthScheme, Clock, CloudId, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User,
 };
-use crate::limits::{DISPLAY_NAME_BYTES_MAX, HOST_OFFERS_MAX, OCM_ID_BYTES_MAX, OCM_SECRET_BYTES_MAX, USER_OFFERS_MAX};
+use crate::limits::{
+    ADDRESS_OFFERS_MAX, DISPLAY_NAME_BYTES_MAX, OCM_ID_BYTES_MAX, OCM_SECRET_BYTES_MAX, OCM_URL_BYTES_MAX, OFFER_WAIT_SECONDS, OFFERS_MAX,
+    USER_HOST_OFFERS_MAX, USER_OFFERS_MAX,
+};
 use crate::remote::{Credentials, Opened, ProbeFault, digest, same_host};
 use crate::service::mounts::Offered;
 use crate::service::refusal::Result;
 use crate::service::secrets::SealedIn;
+use crate::service::throttle::Throttle;
 use crate::service::{Reason, Refusal};
 use crate::store::{self, Batch, Record as _, Store};
 use crate::wire::ocm::{IncomingShare, Notification, Webdav};
@@ -67,6 +71,8 @@ impl From<store::Error> for NotTaken {
 /// The offers of a server, in memory as in the store.
 pub(in crate::service) struct Offers {
     known: RwLock<BTreeMap<ShareId, Arc<Offer>>>,
+    /// What each address has offered; what it offered wrongly counts among the calls.
+    taken: Throttle,
     /// One change at a time. Not held while another server is asked.
     changing: tokio::sync::Mutex<()>,
 }
@@ -76,9 +82,9 @@ impl Offers {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub(in crate::service) fn open(store: &Store) -> Result<Offers, store::Error> {
+    pub(in crate::service) fn open(store: &Store, clock: Clock) -> Result<Offers, store::Error> {
         let known = store.list::<Offer>()?.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect();
-        Ok(Offers { known: RwLock::new(known), changing: Default::default() })
+        Ok(Offers { known: RwLock::new(known), taken: Throttle::hourly(clock, ADDRESS_OFFERS_MAX), changing: Default::default() })
     }
 
     fn all(&self) -> Vec<Arc<Offer>> {
@@ -111,7 +117,7 @@ enum Fate {
     WaitsAgain,
     /// Its receiver or its mount is gone.
     Ended,
-    /// Its server ended it.
+    /// Its server ended it, or its time is over.
     Withdrawn,
 }
 
@@ -121,12 +127,12 @@ impl Federation {
     /// # Errors
     /// [`NotTaken`]. A user who is not here counts as a guess.
     pub async fn offered(&self, share: &IncomingShare, from: IpAddr) -> Result<Arc<User>, NotTaken> {
-        if let Some(wait) = self.throttle.address_waits(from) {
+        if let Some(wait) = self.calls.address_waits(from) {
             return Err(NotTaken::Throttled(wait));
         }
         let judged = self.judge(share);
         if matches!(judged, Err(NotTaken::NoSuchUser)) {
-            self.throttle.failed(from, &format!("ocm:{from}"));
+            self.calls.failed(from, &format!("ocm:{from}"));
         }
         let (user, offer, secret) = judged?;
         if !self.policies.may_receive(&user.name) {
@@ -140,9 +146,14 @@ impl Federation {
             let again = known.user == user.name;
             return if again { Ok(user) } else { Err(invalid("providerId", "is that of a share with somebody else")) };
         }
+        if let Some(wait) = self.offers.taken.address_waits(from) {
+            return Err(NotTaken::Throttled(wait));
+        }
         let pending = || all.iter().filter(|known| known.state == ReceivedState::Pending);
-        if pending().filter(of_host).count() >= HOST_OFFERS_MAX
-            || pending().filter(|known| known.user == user.name).count() >= USER_OFFERS_MAX
+        let of_user = || pending().filter(|known| known.user == user.name);
+        if of_user().filter(of_host).count() >= USER_HOST_OFFERS_MAX
+            || of_user().count() >= USER_OFFERS_MAX
+            || pending().count() >= OFFERS_MAX
         {
             tracing::warn!(user.id = %user.name, remote.host = offer.server().host(), "an offer was refused: too many wait");
             return Err(NotTaken::Full);
@@ -151,6 +162,7 @@ impl Federation {
         let sealed = self.vault.seal(SealedIn::Offer(id), &secret).map_err(|error| NotTaken::Failed(error.into()))?;
         let offer = Offer { id, secret: sealed, ..offer };
         self.store.commit(Batch::new().absent::<Offer>(&offer.key()).put(&offer)).await?;
+        self.offers.taken.failed(from, "offer");
         tracing::info!(share.id = id.0, user.id = %user.name, remote.host = offer.server().host(), "another server offers a share");
         self.offers.keep(offer);
         Ok(user)
@@ -232,7 +244,11 @@ impl Federation {
         }
         let Some(uri) = uri else { return Ok((secret.clone(), OfferedAt::Discovered)) };
         let at_home = |address: &CloudId| !self.is_ours(address) && same_host(&address.url(), uri).is_ok();
-        match url::Url::parse(uri) {
+        let parsed = url::Url::parse(uri);
+        if parsed.as_ref().map_or(uri.len(), |url| url.as_str().len()) > OCM_URL_BYTES_MAX {
+            return Err(invalid("protocol.webdav.uri", "is longer than 2048 bytes"));
+        }
+        match parsed {
             Ok(url) if at_home(owner) || at_home(sender) => Ok((secret.clone(), OfferedAt::Url(url.to_string()))),
             Ok(_) | Err(_) => Err(invalid("protocol.webdav.uri", "is no https URL on the host of owner or sender")),
         }
@@ -468,12 +484,20 @@ impl Federation {
         Ok(match (offer.state, offer.mount) {
             (ReceivedState::Declined, _) => Fate::Withdrawn,
             _ if receiver.is_none() => Fate::Ended,
+            // Nobody answered it, so nobody is told: its address is only what a stranger wrote (attack F8).
+            (ReceivedState::Pending, None) if self.is_over(offer) => Fate::Withdrawn,
             (ReceivedState::Pending, None) => Fate::Stays,
             (ReceivedState::Pending, Some(mount)) if self.hangs(offer.space, mount).await? => Fate::WasAccepted,
             (ReceivedState::Pending, Some(_)) => Fate::WaitsAgain,
             (ReceivedState::Accepted, Some(mount)) if self.hangs(offer.space, mount).await? => Fate::Stays,
             (ReceivedState::Accepted, _) => Fate::Ended,
         })
+    }
+
+    /// Whether an offer has waited for its receiver long enough.
+    fn is_over(&self, offer: &Offer) -> bool {
+        let end = offer.expires.unwrap_or_else(|| offer.received.saturating_add(OFFER_WAIT_SECONDS));
+        end <= self.clock.now()
     }
 
     /// Whether a mount hangs in a home; in a deleted folder it still does.
