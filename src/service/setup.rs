@@ -139,6 +139,7 @@ impl Services {
             own_hosts: options.own_hosts.clone(),
             offers: Offers::open(&store, clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?,
             outbox: Outbox::default(),
+            knocks: Throttle::new(clock.clone()),
         };
         federation.finish().await.map_err(other)?;
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;

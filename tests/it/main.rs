@@ -14,6 +14,7 @@ mod dav_listing;
 mod dav_locks;
 mod dav_outside;
 mod dav_sync;
+mod federated_reshares;
 mod federated_sent;
 mod federation;
 mod federation_etags;

@@ -12,26 +12,33 @@ use crate::tree::View;
 use crate::wire::Via;
 
 impl Federation {
-    /// What a secret opens, where it may be the token of a link as well: an unknown one is for the links to count.
+    /// What a secret opens, where it may be the token of a link as well: an unknown one is for the links to count. Who has guessed wrongly waits
+    /// with unknown ones alone: nobody guesses 131 bits, and other users of the same server keep what they have.
     ///
     /// # Errors
     /// [`Closed::Unknown`], [`Closed::Disabled`], [`Closed::Throttled`].
     pub fn open(&self, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
-        if let Some(wait) = self.gate.throttle.address_waits(address) {
-            return Err(Closed::Throttled(wait));
+        match self.opened(secret) {
+            Err(Closed::Unknown) => Err(self.gate.throttle.address_waits(address).map_or(Closed::Unknown, Closed::Throttled)),
+            opened => opened,
         }
+    }
+
+    fn opened(&self, secret: &str) -> Result<Arc<Share>, Closed> {
         let sent = self.sent.opened_by(secret).ok_or(Closed::Unknown)?;
         let share = self.forest.shares().get(sent.share).filter(|share| !share.is_expired(self.clock.now())).ok_or(Closed::Unknown)?;
         match share.with {
             // One that was asked for by a receiver elsewhere, for a user of ours: its secret only says who asked.
             ShareWith::User(_) | ShareWith::Group(_) => Err(Closed::Unknown),
             // It may come back, and a server that is told that it is gone lets go of it.
-            ShareWith::Remote(_) if [&share.owner, &share.shared_by].iter().any(|user| self.gate.disabled.holds(user)) => {
-                Err(Closed::Disabled)
-            }
-            ShareWith::Remote(_) if !self.policies.may_send(&share.owner) => Err(Closed::Disabled),
+            ShareWith::Remote(_) if self.is_closed(&share) => Err(Closed::Disabled),
             ShareWith::Remote(_) => Ok(share),
         }
+    }
+
+    /// Whether its owner or its sharer is disabled, or the administrator does not let what they share go to other servers.
+    pub(super) fn is_closed(&self, share: &Share) -> bool {
+        [&share.owner, &share.shared_by].iter().any(|user| self.gate.disabled.holds(user) || !self.policies.may_send(user))
     }
 
     /// The share of a number, for whoever brings its secret.

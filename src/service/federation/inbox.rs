@@ -78,7 +78,7 @@ impl Federation {
             // What the mount asks of its server at each look tells the rights.
             "SHARE_CHANGE_PERMISSION" => Ok(Heard::Done),
             "SHARE_ACCEPTED" | "SHARE_DECLINED" | "REQUEST_RESHARE" | "RESHARE_UNDO" | "RESHARE_CHANGE_PERMISSION" => {
-                self.on_sent(notification).await
+                self.on_sent(notification, from).await
             }
             "" => Err(Unheard::Invalid("notificationType is missing")),
             _ => Err(Unheard::Unsupported),
@@ -98,17 +98,13 @@ impl Federation {
     }
 
     /// Something about a share that we sent.
-    async fn on_sent(&self, notification: &Notification) -> Result<Heard, Unheard> {
+    async fn on_sent(&self, notification: &Notification, from: IpAddr) -> Result<Heard, Unheard> {
         let (id, secret) = (notification.provider_id.as_str(), &notification.secret);
         match notification.kind.as_str() {
             "SHARE_ACCEPTED" => self.on_accepted(id, secret).await?,
             "SHARE_DECLINED" => self.on_declined(id, secret).await?,
             "RESHARE_UNDO" => self.on_reshare_undo(id, secret).await?,
-            "REQUEST_RESHARE" => {
-                let (with, sender) = (notification.text("shareWith"), notification.text("senderId"));
-                let (secret, id) = self.on_reshare_request(id, secret, &with, &sender).await.map_err(Refusal::from)?;
-                return Ok(Heard::Reshared { id, secret });
-            }
+            "REQUEST_RESHARE" => return self.reshare_asked(notification, from).await,
             _ => self.on_permissions(id, secret, permissions_in(notification)?).await?,
         }
         Ok(Heard::Done)

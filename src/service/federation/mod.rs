@@ -61,6 +61,8 @@ pub struct Federation {
     pub(super) offers: Offers,
     /// What other servers are still to be told.
     pub(super) outbox: Outbox,
+    /// Who makes us knock at other servers. Apart from guesses: who does so much shall still come to what is theirs.
+    pub(super) knocks: Throttle,
 }
 
 impl Federation {

@@ -3,31 +3,34 @@
 //! A share is named by its number and its secret, and who names either wrongly is answered alike (attack F5). Nothing here raises rights: a
 //! share that is asked for is made from the asker's own, whose rights bound it at each request (attacks F1, F7).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Federation;
 use super::door::number;
+use super::inbox::{Heard, Unheard};
 use super::not_sent::NotSent;
 use super::sent::secret_of;
 use crate::domain::{Asked, CloudId, Permissions, Secret, SentShare, SentState, Share, ShareId, ShareWith};
-use crate::limits::{CLOUD_RESHARES_MAX, OCM_ID_BYTES_MAX};
+use crate::limits::{CLOUD_RESHARES_MAX, OCM_ID_BYTES_MAX, SHARE_HOPS_MAX};
 use crate::service::Refusal;
 use crate::service::refusal::Result;
 use crate::service::shares::same;
+use crate::store::Batch;
 use crate::wire::ocm::Notification;
 
 impl Federation {
-    /// Its user has accepted a share.
+    /// Its user has accepted a share. Said again, nothing comes of it.
     ///
     /// # Errors
     /// [`crate::service::Reason::NotFound`] where number and secret do not name one.
     pub async fn on_accepted(&self, provider_id: &str, secret: &Secret) -> Result<()> {
-        let changing = self.forest.shares().change().await;
+        let _changing = self.forest.shares().change().await;
         let (_, sent) = self.named(provider_id, secret)?;
-        self.set_state(sent.share, SentState::Accepted).await?;
-        drop(changing);
-        self.forward("SHARE_ACCEPTED", &sent).await;
-        Ok(())
+        match sent.state {
+            SentState::Sending | SentState::Pending => self.answered(&sent, SentState::Accepted, "SHARE_ACCEPTED").await,
+            SentState::Accepted | SentState::Declined => Ok(()),
+        }
     }
 
     /// Its user does not want a share, or has removed it: it ends, with what was shared on from it.
@@ -37,18 +40,32 @@ impl Federation {
     pub async fn on_declined(&self, provider_id: &str, secret: &Secret) -> Result<()> {
         let changing = self.forest.shares().change().await;
         let (_, sent) = self.named(provider_id, secret)?;
-        self.set_state(sent.share, SentState::Declined).await?;
-        self.forest.drop_shares(&changing, &[sent.share]).await?;
-        drop(changing);
-        self.forward("SHARE_DECLINED", &sent).await;
-        Ok(())
+        if sent.state != SentState::Declined {
+            self.answered(&sent, SentState::Declined, "SHARE_DECLINED").await?;
+        }
+        Ok(self.forest.drop_shares(&changing, &[sent.share]).await?)
+    }
+
+    /// [`Federation::on_reshare_request`] for a server that asks from an address. What it names and we cannot reach counts against it: it must not
+    /// make us knock at hosts of its choice (attack F9).
+    pub(super) async fn reshare_asked(&self, notification: &Notification, from: IpAddr) -> Result<Heard, Unheard> {
+        if let Some(wait) = self.knocks.address_waits(from) {
+            return Err(Unheard::Throttled(wait));
+        }
+        let (with, sender) = (notification.text("shareWith"), notification.text("senderId"));
+        let made = self.on_reshare_request(&notification.provider_id, &notification.secret, &with, &sender).await;
+        if let Err(NotSent::Undelivered { .. }) = &made {
+            self.knocks.failed(from, "reshare");
+        }
+        let (secret, id) = made.map_err(Refusal::from)?;
+        Ok(Heard::Reshared { id, secret })
     }
 
     /// Its receiver shares a share on: the owner makes a share from it, offers it to `share_with` itself, and answers with its secret and
     /// number. `sender_id` is the number that the receiver's server gives it. Asked again, the answer is the same.
     ///
     /// # Errors
-    /// Where number and secret do not name a share, it may not be shared on, or the new receiver's server does not take it.
+    /// Where number and secret do not name a share, it is closed for now, it may not be shared on, or the new receiver's server does not take it.
     pub async fn on_reshare_request(
         &self,
         provider_id: &str,
@@ -61,7 +78,7 @@ impl Federation {
             return Err(Refusal::usage(format!("a number has {OCM_ID_BYTES_MAX} bytes at most")).into());
         }
         let changing = self.forest.shares().change().await;
-        let (parent, sent) = self.named(provider_id, secret)?;
+        let (parent, sent) = self.named_and_open(provider_id, secret)?;
         let permissions = self.shares.rights(&parent).await?;
         if !permissions.contains(Permissions::SHARE | Permissions::READ) {
             return Err(Refusal::refused("this may not be shared on").into());
@@ -82,7 +99,7 @@ impl Federation {
         }
         self.shares.one_more_hop(&parent)?;
         self.shares.room_for_more(&parent.shared_by)?;
-        if made.len() >= CLOUD_RESHARES_MAX {
+        if self.shared_on(&parent) >= CLOUD_RESHARES_MAX {
             return Err(Refusal::refused(format!("this was shared on with {CLOUD_RESHARES_MAX} already")).into());
         }
         let share = Share {
@@ -100,6 +117,8 @@ impl Federation {
             let sending = self.begin(changing, &share, Some(asked)).await?;
             self.deliver(sending).await?;
         } else {
+            // Until the share is there as well, its row must not look like that of an ended one.
+            let _sending = self.sending(id);
             let sent = SentShare { state: SentState::Accepted, ..self.new_secret(&share, to, Some(asked))? };
             self.put(sent).await?;
             let receivers = self.shares.users_of(&share);
@@ -127,10 +146,10 @@ impl Federation {
     /// Its receiver, or who asked for it, makes a share smaller. It never grows by this.
     ///
     /// # Errors
-    /// [`crate::service::Reason::NotFound`] where number and secret do not name one; usage where nothing would be left.
+    /// [`crate::service::Reason::NotFound`] where number and secret do not name one; usage where nothing would be left; failed while it is closed.
     pub async fn on_permissions(&self, provider_id: &str, secret: &Secret, permissions: Permissions) -> Result<()> {
         let changing = self.forest.shares().change().await;
-        let (share, _) = self.named(provider_id, secret)?;
+        let (share, _) = self.named_and_open(provider_id, secret)?;
         let less = share.permissions & permissions;
         if !less.contains(Permissions::READ) {
             return Err(Refusal::usage("a share lets its receiver read at least"));
@@ -148,12 +167,31 @@ impl Federation {
         Ok((share, sent))
     }
 
-    /// Passes the receiver's answer on to who asked for a share.
-    async fn forward(&self, kind: &str, sent: &SentShare) {
-        let Some(asked) = sent.asked.as_ref().filter(|asked| !asked.id.is_empty()) else { return };
-        if let Err(error) = self.tell(&asked.by, Notification::new(kind, &asked.id, secret_of(sent))).await {
-            tracing::info!(share.id = sent.share.0, %error, "an answer could not be passed on");
+    /// [`Federation::named`] of what may be done now: not while a user of it is disabled, or the administrator does not let it go to other servers.
+    fn named_and_open(&self, provider_id: &str, secret: &Secret) -> Result<(Arc<Share>, Arc<SentShare>)> {
+        let (share, sent) = self.named(provider_id, secret)?;
+        if self.is_closed(&share) { Err(Refusal::failed("this share is closed for now; try again later")) } else { Ok((share, sent)) }
+    }
+
+    /// How many shares were made from what one receiver elsewhere was given, by whomever: those who share on are not to multiply.
+    fn shared_on(&self, parent: &Arc<Share>) -> usize {
+        let above = |share: &Arc<Share>| share.parent.and_then(|parent| self.forest.shares().get(parent));
+        let chain = std::iter::successors(Some(Arc::clone(parent)), above).take(SHARE_HOPS_MAX);
+        let first = chain.filter(|share| matches!(share.with, ShareWith::Remote(_))).last();
+        self.forest.shares().with_descendants(&[first.map_or(parent.id, |first| first.id)]).len().saturating_sub(1)
+    }
+
+    /// Writes the receiver's answer and what is told of it to who asked for the share, both at once. The caller has the turn to change something.
+    async fn answered(&self, sent: &SentShare, state: SentState, kind: &str) -> Result<()> {
+        let answered = SentShare { state, ..sent.clone() };
+        let mut batch = Batch::new().put(&answered);
+        if let Some(asked) = sent.asked.as_ref().filter(|asked| !asked.id.is_empty()) {
+            batch = self.message(batch, &asked.by, &Notification::new(kind, &asked.id, secret_of(sent)))?;
         }
+        self.store.commit(batch).await?;
+        self.sent.insert(answered);
+        self.outbox.wake();
+        Ok(())
     }
 }
 

@@ -56,7 +56,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn insert(&self, sent: SentShare) {
+    pub(super) fn insert(&self, sent: SentShare) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.by_digest.insert(digest(sent.secret.expose()), sent.share);
         index.by_share.insert(sent.share, Arc::new(sent));
@@ -140,9 +140,15 @@ impl Federation {
         let ShareWith::Remote(to) = share.with.clone() else { return Err(Refusal::failed("this is no share with another server")) };
         let sent = self.new_secret(share, to, asked)?;
         changing.put_sent(share, &sent).await?;
+        let sending = self.sending(share.id);
         self.sent.insert(sent);
-        self.sent.sending.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id);
-        Ok(Sending { ledger: &self.sent, shares: self.forest.shares().clone(), share: share.id })
+        Ok(sending)
+    }
+
+    /// Marks a share as being sent, for as long as the mark is kept.
+    pub(super) fn sending(&self, share: ShareId) -> Sending<'_> {
+        self.sent.sending.lock().unwrap_or_else(PoisonError::into_inner).insert(share);
+        Sending { ledger: &self.sent, shares: self.forest.shares().clone(), share }
     }
 
     /// The other server's half of a new share.
@@ -278,31 +284,30 @@ impl Federation {
     }
 
     async fn tell_and_forget(&self, sent: Arc<SentShare>) {
-        let told = match self.tell_end(&sent).await {
-            Ok(()) => self.forget(&sent).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = told {
+        if let Err(error) = self.told_end(&sent).await {
             tracing::info!(share.id = sent.share.0, remote.host = sent.to.host(), %error, "the end of a share is still to be told");
         }
     }
 
-    async fn tell_end(&self, sent: &SentShare) -> Result<()> {
+    /// Puts the end of a share into the outbox, and forgets the share in the same batch: whoever cannot be told now is told later.
+    async fn told_end(&self, sent: &SentShare) -> Result<()> {
         let id = sent.share.0.to_string();
+        let mut batch = Batch::new().delete::<SentShare>(&sent.key());
         if sent.state != SentState::Declined && !self.is_ours(&sent.to) {
             let ended = ocm::Notification::new("SHARE_UNSHARED", &id, secret_of(sent))
                 .with("message", "this is no longer shared with you")
                 .with("grantee", sent.to.user());
             let owner = self.address_of(&sent.owner).map(|owner| owner.with_scheme()).unwrap_or_default();
-            self.tell(&sent.to, ended.with("owner", owner)).await?;
+            batch = self.message(batch, &sent.to, &ended.with("owner", owner))?;
         }
-        match &sent.asked {
-            Some(asked) if !asked.id.is_empty() && sent.state != SentState::Declined => {
-                let undone = ocm::Notification::new("RESHARE_UNDO", &asked.id, secret_of(sent));
-                self.tell(&asked.by, undone.with("message", "this is no longer shared on")).await
-            }
-            Some(_) | None => Ok(()),
+        if let Some(asked) = sent.asked.as_ref().filter(|asked| !asked.id.is_empty() && sent.state != SentState::Declined) {
+            let undone = ocm::Notification::new("RESHARE_UNDO", &asked.id, secret_of(sent));
+            batch = self.message(batch, &asked.by, &undone.with("message", "this is no longer shared on"))?;
         }
+        self.store.commit(batch).await?;
+        self.sent.remove(sent);
+        self.outbox.wake();
+        Ok(())
     }
 
     /// Tells other servers of ends as they come, for as long as it is polled.
