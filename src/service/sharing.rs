@@ -380,6 +380,8 @@ impl Sharing {
         }
         self.store.commit(kept(&changed)).await?;
         tracing::info!(share.id = id.0, "a link was changed");
+        // What it gave to users of other servers follows it.
+        self.forest.shares().ring();
         Ok(self.publish(changed))
     }
 
@@ -395,6 +397,7 @@ impl Sharing {
         self.details.end(id, gone).await?;
         self.links.write().unwrap_or_else(PoisonError::into_inner).remove(&link);
         self.tell_forest(link.space);
+        self.forest.shares().ring();
         tracing::info!(share.id = id.0, "a link was removed");
         Ok(())
     }
