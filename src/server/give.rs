@@ -1,6 +1,8 @@
 //! `POST /index.php/apps/federatedfilesharing/createFederatedShare`: another server asks, for a visitor of a link who is its user, that what the link
 //! shows be shared with that user (`protocol/nextcloud.md` 1.1). So Nextcloud mounts links.
 
+use std::time::Duration;
+
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
@@ -9,11 +11,15 @@ use super::answers;
 use super::http::Asked;
 use crate::domain::{CloudId, Permissions, Secret};
 use crate::limits::FORM_BYTES_MAX;
+use crate::service::federation::NotGiven;
 use crate::service::sharing::{Closed, Visit};
 use crate::wire::Body;
 
+/// When a server should ask again that could not be answered for a fault of ours.
+const FAULT_WAIT: Duration = Duration::from_secs(60);
+
 impl Asked<'_> {
-    /// Answers with the URL of the other server, or 400 and a sentence; 503 for what passes.
+    /// Answers with the URL of the other server, or 400 and a sentence; 429 for who asks much; 503 for what passes.
     pub(super) async fn give_to_server(self, request: Request<Body>) -> Response<Body> {
         if request.method() != Method::POST {
             return answers::not_allowed("POST");
@@ -44,11 +50,20 @@ impl Asked<'_> {
         let Ok(to) = CloudId::parse(&with) else { return refused("shareWith is no address of a user, such as bob@cloud.example") };
         match self.app.services.give_link(&link, &to, self.client.address).await {
             Ok(()) => answers::json(StatusCode::OK, &json!({ "remoteUrl": to.url() })),
-            Err(text) => refused(&text),
+            Err(NotGiven::Throttled(wait)) => answers::retry_after(said(StatusCode::TOO_MANY_REQUESTS, "Ask again later"), wait),
+            Err(NotGiven::Refused(text)) => refused(&text),
+            Err(NotGiven::Failed(error)) => {
+                tracing::error!(%error, share.id = link.id.0, "a link cannot be given to another server now");
+                answers::unavailable(FAULT_WAIT)
+            }
         }
     }
 }
 
 fn refused(text: &str) -> Response<Body> {
-    answers::json(StatusCode::BAD_REQUEST, &json!({ "message": text }))
+    said(StatusCode::BAD_REQUEST, text)
+}
+
+fn said(status: StatusCode, text: &str) -> Response<Body> {
+    answers::json(status, &json!({ "message": text }))
 }

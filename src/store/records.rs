@@ -53,6 +53,8 @@ pub enum Table {
     LinkDetails = 18,
     /// [`SharedLink`] by id.
     SharedLinks = 19,
+    /// Which links shares with users of other servers come from, by the share's id.
+    GivenLinks = 20,
 }
 
 /// Something that is kept as one record.

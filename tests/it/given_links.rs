@@ -57,7 +57,9 @@ async fn f1_a_link_is_given_with_its_rights_and_no_more() {
     // The owner sees it, and ends it alone (attack L2).
     let rows = shared(&server, "anna").await;
     assert_eq!((rows.len(), rows[0].permissions), (1, 1));
-    refused(&ask(&server, token(&link), &peer.address_of("bob"), "").await, "shared with");
+    // Asked again, nothing new comes of it.
+    assert_eq!(ask(&server, token(&link), &peer.address_of("bob"), "").await.status, 200);
+    assert_eq!((peer.offers().len(), shared(&server, "anna").await.len()), (1, 1));
     server.stop().await;
 }
 
@@ -97,6 +99,87 @@ async fn f4_who_asks_in_vain_again_and_again_has_to_wait() {
     }
     assert_eq!((statuses[0], statuses.last()), (400, Some(&429)), "{statuses:?}");
     assert!(shared(&server, "anna").await.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f4_who_asks_for_much_has_to_wait_and_keeps_what_is_there() {
+    let (server, peer) = with_peer().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    let mut statuses = Vec::new();
+    for number in 0..40 {
+        let answer = ask(&server, token(&link), &peer.address_of(&format!("user{number}")), "").await;
+        statuses.push(answer.status);
+        if answer.status != 200 {
+            assert!(answer.header("retry-after").is_some());
+            break;
+        }
+    }
+    assert!(statuses.len() > 10 && statuses.last() == Some(&429), "{statuses:?}");
+    assert_eq!(shared(&server, "anna").await.len(), statuses.len() - 1);
+    server.ask("PROPFIND", "/public.php/webdav/").basic(secret(&peer.offer()), "").expect(207).await;
+    server.ask("GET", &format!("/s/{}", token(&link))).expect(200).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f9_a_refusal_says_nothing_of_the_owner_s_tree() {
+    let (server, peer) = with_peer().await;
+    server.mkcol("anna", "/Private").await;
+    server.mkcol("anna", "/Private/Plans").await;
+    let link = server.link("anna", "/Private/Plans", "read").await;
+    peer.refuse(Some(400));
+    for with in [peer.address_of("bob"), "bob@127.0.0.1:1".to_owned(), format!("anna@{}", server.host())] {
+        let answer = ask(&server, token(&link), &with, "").await;
+        let told: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!((answer.status, &told["message"]), (400, &Value::String(format!("Sharing this link with {with} failed"))));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f1_what_was_given_grants_no_more_than_the_link_does_now_and_ends_with_it() {
+    let (server, peer) = with_peer().await;
+    let terms = |permissions: &str| LinkTerms { permissions: Some(permissions.to_owned()), ..LinkTerms::default() };
+    let update = |link: &LinkRow, terms| Command::LinkUpdate { id: link.id.to_string(), terms };
+    let give = async |link: &LinkRow, user: &str| {
+        assert_eq!(ask(&server, token(link), &peer.address_of(user), "").await.status, 200);
+        let offer = peer.offer();
+        (offer["providerId"].as_str().unwrap().to_owned(), secret(&offer).to_owned())
+    };
+    let open = |method: &str, secret: &str| server.ask(method, "/public.php/webdav/a.txt").basic(secret, "");
+    let link = server.link("anna", "/Photos", "edit").await;
+    let (id, secret) = give(&link, "bob").await;
+    open("PUT", &secret).body("from bob").expect(204).await;
+    server.execute(update(&link, terms("read"))).await;
+    open("PUT", &secret).body("x").expect(403).await;
+    assert_eq!(open("GET", &secret).expect(200).await.text(), "from bob");
+    // Who was let in without a password was not by the new one.
+    let password = LinkTerms { password: Some(Secret::new("open sesame")), ..LinkTerms::default() };
+    server.execute(update(&link, password)).await;
+    open("GET", &secret).expect(401).await;
+    peer.wait_told("SHARE_UNSHARED", &id).await;
+    let second = server.link("anna", "/Photos", "read").await;
+    let (id, secret) = give(&second, "amy").await;
+    open("GET", &secret).expect(200).await;
+    server.execute(Command::LinkRemove { id: second.id.to_string() }).await;
+    open("GET", &secret).expect(401).await;
+    peer.wait_told("SHARE_UNSHARED", &id).await;
+    assert!(shared(&server, "anna").await.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_given_lasts_over_a_start() {
+    let (server, peer) = with_peer().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    assert_eq!(ask(&server, token(&link), &peer.address_of("bob"), "").await.status, 200);
+    let secret = secret(&peer.offer()).to_owned();
+    let server = server.restart().await;
+    let open = || server.ask("GET", "/public.php/webdav/a.txt").basic(&secret, "");
+    open().expect(200).await;
+    server.execute(Command::LinkRemove { id: link.id.to_string() }).await;
+    open().expect(401).await;
     server.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Federation;
-use crate::domain::{Error, Share, ShareId, ShareWith};
+use crate::domain::{Error, Permissions, Share, ShareId, ShareWith};
 use crate::service::passwords::{Verdict, hex};
 use crate::service::sharing::Closed;
 use crate::tree::View;
@@ -16,7 +16,7 @@ impl Federation {
     /// with unknown ones alone: nobody guesses 131 bits, and other users of the same server keep what they have.
     ///
     /// # Errors
-    /// [`Closed::Unknown`], [`Closed::Disabled`], [`Closed::Throttled`].
+    /// [`Closed::Unknown`], [`Closed::Disabled`], [`Closed::Throttled`], [`Closed::Busy`].
     pub fn open(&self, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
         match self.opened(secret) {
             Err(Closed::Unknown) => Err(self.gate.throttle.address_waits(address).map_or(Closed::Unknown, Closed::Throttled)),
@@ -32,8 +32,24 @@ impl Federation {
             ShareWith::User(_) | ShareWith::Group(_) => Err(Closed::Unknown),
             // It may come back, and a server that is told that it is gone lets go of it.
             ShareWith::Remote(_) if self.is_closed(&share) => Err(Closed::Disabled),
-            ShareWith::Remote(_) => Ok(share),
+            ShareWith::Remote(_) => self.as_given(share),
         }
+    }
+
+    /// A share with what the link grants now that it comes from, if it does. Without that link it has ended.
+    fn as_given(&self, share: Arc<Share>) -> Result<Arc<Share>, Closed> {
+        let Some(given) = self.sent.given(share.id) else { return Ok(share) };
+        let granted = self.granted_by(&given).map_err(|error| {
+            tracing::error!(%error, share.id = share.id.0, "the link of a share cannot be read");
+            Closed::Busy
+        })?;
+        let granted = granted.ok_or(Closed::Unknown)?;
+        let policy = self.policies.current();
+        if !policy.links {
+            return Err(Closed::Disabled);
+        }
+        let granted = if policy.public_upload { granted } else { granted & Permissions::READ };
+        Ok(Arc::new(Share { permissions: share.permissions & granted, ..Share::clone(&share) }))
     }
 
     /// Whether its owner or its sharer is disabled, or the administrator does not let what they share go to other servers.

@@ -16,6 +16,7 @@ mod sent;
 
 use std::sync::Arc;
 
+pub use given::NotGiven;
 pub use inbox::{Heard, Unheard};
 pub use not_sent::NotSent;
 pub use offers::{NotTaken, Wrong};

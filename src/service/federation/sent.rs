@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 
 use super::Federation;
+use super::given::GivenLink;
 use super::not_sent::NotSent;
 use crate::domain::{Asked, CloudId, Secret, SentShare, SentState, Share, ShareId, ShareToken, ShareWith, Timestamp, User, UserName};
 use crate::limits::SHARE_HOPS_MAX;
@@ -41,6 +42,7 @@ struct Index {
     by_share: HashMap<ShareId, Arc<SentShare>>,
     /// By SHA-256 of the secret: comparing hashes tells nothing about it (attack F5).
     by_digest: HashMap<[u8; 32], ShareId>,
+    given: HashMap<ShareId, Arc<GivenLink>>,
 }
 
 impl Ledger {
@@ -53,6 +55,7 @@ impl Ledger {
         for sent in store.list::<SentShare>()? {
             ledger.insert(sent);
         }
+        store.list::<GivenLink>()?.into_iter().for_each(|given| ledger.give(given));
         Ok(ledger)
     }
 
@@ -76,6 +79,23 @@ impl Ledger {
     pub(super) fn opened_by(&self, secret: &str) -> Option<Arc<SentShare>> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         index.by_share.get(index.by_digest.get(&digest(secret))?).cloned()
+    }
+
+    /// The link that a share comes from, if it does.
+    pub(super) fn given(&self, share: ShareId) -> Option<Arc<GivenLink>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).given.get(&share).cloned()
+    }
+
+    pub(super) fn give(&self, given: GivenLink) {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).given.insert(given.share, Arc::new(given));
+    }
+
+    pub(super) fn take_back(&self, share: ShareId) {
+        self.index.write().unwrap_or_else(PoisonError::into_inner).given.remove(&share);
+    }
+
+    pub(super) fn all_given(&self) -> Vec<Arc<GivenLink>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).given.values().cloned().collect()
     }
 
     fn all(&self) -> Vec<Arc<SentShare>> {
@@ -120,12 +140,17 @@ impl Federation {
         }
         let ShareWith::Remote(_) = &new.with else { return Ok(self.shares.create(sharer, new).await?) };
         let (changing, share) = self.shares.draft(sharer, new).await?;
-        // Of what was shared with the sharer, the owner's groups decide as well.
-        if [&sharer.name, &share.owner].iter().any(|user| !self.policies.may_send(user)) {
-            return Err(Refusal::refused("the administrator does not allow sharing with other servers").into());
-        }
+        self.may_go(&share)?;
         let sending = self.begin(changing, &share, None).await?;
         self.deliver(sending).await
+    }
+
+    /// Whether the administrator lets a new share go to another server. Of what was shared with the sharer, the owner's groups decide as well.
+    pub(super) fn may_go(&self, share: &Share) -> Result<()> {
+        if [&share.shared_by, &share.owner].iter().any(|user| !self.policies.may_send(user)) {
+            return Err(Refusal::refused("the administrator does not allow sharing with other servers"));
+        }
+        Ok(())
     }
 
     /// The account of this server that an address names.
@@ -251,12 +276,13 @@ impl Federation {
         Ok(())
     }
 
-    /// Ends what was cut off while it was sent, and what was declined.
+    /// Ends what was cut off while it was sent, what was declined, and what came from links that have gone.
     ///
     /// # Errors
     /// Where the store cannot be written.
     pub async fn finish(&self) -> Result<()> {
         let changing = self.forest.shares().change().await;
+        self.follow_links(&changing).await?;
         let over = |share: &Arc<Share>| {
             let ended = |sent: Arc<SentShare>| match sent.state {
                 SentState::Sending => !self.sent.is_sending(share.id),
