@@ -144,8 +144,8 @@ impl Services {
         federation.finish().await.map_err(other)?;
         let uploads = Uploads::open(store.clone(), spaces.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let login_flows = LoginFlows::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
-        let maintenance = Maintenance::open(store.clone()).map_err(other)?;
         let inner = Inner {
+            maintenance: Maintenance::open(store.clone()).map_err(other)?,
             options,
             clock,
             store,
@@ -160,7 +160,6 @@ impl Services {
             throttle,
             uploads,
             login_flows,
-            maintenance,
             policies,
         };
         Ok(Services { inner: Arc::new(inner) })
