@@ -102,13 +102,21 @@ impl Federation {
     /// # Errors
     /// Where the store fails, or too much waits already: then nothing is kept, and the caller must keep what it is about.
     pub async fn tell(&self, to: &CloudId, notification: Notification) -> Result<()> {
-        let (batch, kept) = self.message(Batch::new(), to, &notification)?;
-        if !kept {
-            return Err(Refusal::failed("too much waits to be told to other servers; this waits until some of it is told"));
-        }
+        let batch = self.kept_message(Batch::new(), to, &notification)?;
         self.store.commit(batch).await?;
         self.outbox.wake();
         Ok(())
+    }
+
+    /// [`Federation::message`] for what must not be dropped.
+    ///
+    /// # Errors
+    /// Where too much waits already: the caller keeps what it is about, and comes again.
+    pub(super) fn kept_message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<Batch> {
+        match self.message(batch, to, notification)? {
+            (batch, true) => Ok(batch),
+            (_, false) => Err(Refusal::failed("too much waits to be told to other servers; this waits until some of it is told")),
+        }
     }
 
     /// Adds a message to a batch, in the place of an equal one that waits. After the commit [`Outbox::wake`] sends it. Says whether it

@@ -186,7 +186,8 @@ impl Federation {
         let answered = SentShare { state, ..sent.clone() };
         let mut batch = Batch::new().put(&answered);
         if let Some(asked) = sent.asked.as_ref().filter(|asked| !asked.id.is_empty()) {
-            batch = self.message(batch, &asked.by, &Notification::new(kind, &asked.id, secret_of(sent)))?;
+            // The answer itself counts, even if too much waits for who asked.
+            (batch, _) = self.message(batch, &asked.by, &Notification::new(kind, &asked.id, secret_of(sent)))?;
         }
         self.store.commit(batch).await?;
         self.sent.insert(answered);

@@ -324,11 +324,11 @@ impl Federation {
                 .with("message", "this is no longer shared with you")
                 .with("grantee", sent.to.user());
             let owner = self.address_of(&sent.owner).map(|owner| owner.with_scheme()).unwrap_or_default();
-            batch = self.message(batch, &sent.to, &ended.with("owner", owner))?;
+            batch = self.kept_message(batch, &sent.to, &ended.with("owner", owner))?;
         }
         if let Some(asked) = sent.asked.as_ref().filter(|asked| !asked.id.is_empty() && sent.state != SentState::Declined) {
             let undone = ocm::Notification::new("RESHARE_UNDO", &asked.id, secret_of(sent));
-            batch = self.message(batch, &asked.by, &undone.with("message", "this is no longer shared on"))?;
+            batch = self.kept_message(batch, &asked.by, &undone.with("message", "this is no longer shared on"))?;
         }
         self.store.commit(batch).await?;
         self.sent.remove(sent);
