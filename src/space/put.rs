@@ -304,6 +304,13 @@ impl Space {
             return Err(Error::InsufficientStorage);
         }
         self.blocking(move |space| space.make_room(bytes - free)).await?;
+        // What goes may be on its way out by another hand, which purges after each deletion: the disk has its room a moment later.
+        for _ in 0..ROOM_LOOKS {
+            if bytes <= self.files.free_bytes()? {
+                return Ok(());
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
         if bytes <= self.files.free_bytes()? { Ok(()) } else { Err(Error::InsufficientStorage) }
     }
 
@@ -335,6 +342,10 @@ impl Space {
         Ok(unborn)
     }
 }
+
+/// How often, and how long apart, the disk is looked at for room that was just made.
+const ROOM_LOOKS: usize = 40;
+const ROOM_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 /// Judges what must be there.
 pub(super) fn expect(expect: &Expect, row: Option<&Node>) -> Result<()> {
