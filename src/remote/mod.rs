@@ -44,6 +44,18 @@ use tokio::time::Instant;
 use crate::domain::RemoteTrust;
 use origin::{Origin, OriginKey};
 
+/// Reads a pasted text, for the fuzz targets: no credentials stay in the address.
+#[cfg(fuzzing)]
+pub fn fuzzed_link(text: &str) {
+    let Some(pasted) = link::Pasted::parse(text) else { return };
+    assert!(matches!(pasted.url.scheme(), "http" | "https"));
+    assert!(pasted.url.username().is_empty() && pasted.url.password().is_none() && pasted.url.host_str().is_some());
+    if let Some(link) = pasted.link {
+        assert_eq!(link.root.origin(), pasted.url.origin(), "a link lies where its address is");
+        assert!(link.root.path().ends_with('/') && !link.token.expose().is_empty());
+    }
+}
+
 /// Time limits of calls to other servers.
 #[derive(Debug, Clone)]
 pub struct Timeouts {

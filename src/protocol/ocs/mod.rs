@@ -36,6 +36,16 @@ pub use status::status;
 use crate::service::Services;
 use crate::wire::Body;
 
+/// Reads parameters as a request would, for the fuzz targets: what is read is bounded.
+#[cfg(fuzzing)]
+pub fn fuzzed_parameters(content_type: &str, body: &[u8]) {
+    let mut parameters = parameters::Parameters::default();
+    if parameters.add_body(content_type, body).is_ok() {
+        let found = parameters.all("a").map(str::len).sum::<usize>() + parameters.get("a").map_or(0, str::len);
+        assert!(found <= 8 * body.len(), "{found} bytes came out of {}", body.len());
+    }
+}
+
 /// Answers one request whose login was judged. `path` is what stands behind `/ocs/`.
 pub async fn handle(request: Request<Body>, path: &str, services: &Services, caller: Caller) -> Response<Body> {
     let form = Form::of(path, &request);
