@@ -159,6 +159,20 @@ pub const OCM_URL_BYTES_MAX: usize = 2_048;
 pub const OCM_SECRET_BYTES_MAX: usize = 128;
 /// Longest number or name by which another server knows a share, in bytes.
 pub const OCM_ID_BYTES_MAX: usize = 255;
+/// Most tokens of shares of other servers that are held.
+pub const OCM_TOKENS_MAX: usize = 10_000;
+/// Longest token that a secret is exchanged for, in bytes: those of CERNBox are JWTs.
+pub const OCM_TOKEN_BYTES_MAX: usize = 8_192;
+/// Longest time that a token of another server is used, in seconds.
+pub const OCM_TOKEN_SECONDS_MAX: u64 = 24 * 3600;
+/// How old a signature of a call between servers may be, or how far in the future, in seconds (`protocol/ocm.md` 1.8).
+pub const SIGNATURE_AGE_MAX_SECONDS: i64 = 300;
+/// Most signatures of one server that are remembered for as long.
+pub const SIGNATURES_SEEN_HOST_MAX: usize = 2_000;
+/// Most signatures of all servers that are remembered.
+pub const SIGNATURES_SEEN_MAX: usize = 100_000;
+/// Most servers whose keys are kept.
+pub const SIGNING_HOSTS_MAX: usize = 10_000;
 /// Most offers of users of other servers that one user has not answered.
 pub const USER_OFFERS_MAX: usize = 200;
 /// Most of them from one other server: anybody can write its name, and for one user alone that keeps it out.

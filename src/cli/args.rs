@@ -396,6 +396,11 @@ pub(super) enum RemoteVerb {
         /// host or host:port
         host: String,
     },
+    /// Forget the keys by which a server signs its calls, and that it signs: it has new ones, or signs no more
+    ForgetKey {
+        /// host or host:port
+        host: String,
+    },
     /// Forget what is decided about a host
     Remove {
         /// host or host:port

@@ -187,6 +187,7 @@ pub(super) async fn remote(settings: &Settings, verb: RemoteVerb, out: &Out) -> 
             Command::RemoteTrust { host, fingerprint, authorities }
         }
         RemoteVerb::AllowPrivate { host } => Command::RemoteAllowPrivate { host },
+        RemoteVerb::ForgetKey { host } => Command::RemoteForgetKey { host },
         RemoteVerb::Remove { host } => Command::RemoteRemove { host },
     };
     print(settings, command, out).await

@@ -182,6 +182,8 @@ pub enum AuthScheme {
     Basic,
     /// As a Bearer token (RFC 6750): oCIS, OpenCloud, CERNBox.
     Bearer,
+    /// Not at all: it is exchanged for a token, and that is sent as Bearer (`protocol/ocm.md` 1.5, code flow).
+    Exchanged,
 }
 
 /// A share that a user of another server offers to one of ours.

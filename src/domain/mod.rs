@@ -16,6 +16,7 @@ mod principal;
 mod records;
 mod secret;
 mod share;
+mod signing;
 mod upload;
 mod user;
 mod version;
@@ -38,6 +39,7 @@ pub use records::{
 };
 pub use secret::{Secret, ShareToken};
 pub use share::{ReceivedShare, ReceivedState, Share, ShareId, ShareWith, shareable};
+pub use signing::Signing;
 pub use upload::{ChunkName, Upload, UploadId, UploadName};
 pub use user::{InvalidUserName, UserName, parse_bytes};
 pub use version::ClientVersion;

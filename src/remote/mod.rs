@@ -13,6 +13,7 @@ mod chunks;
 mod error;
 mod family;
 mod hash;
+mod keys;
 mod link;
 mod lock;
 mod ocm;
@@ -20,12 +21,14 @@ mod origin;
 mod probe;
 mod refusal;
 mod share;
+mod signing;
 mod tls;
+mod tokens;
 mod vendor;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use address::Names;
@@ -33,10 +36,12 @@ pub use chunks::Whole;
 pub use error::{Error, Fingerprint};
 pub use family::Scheme;
 pub use hash::Verified;
+pub use keys::PublishedKeys;
 pub use lock::RemoteLock;
 pub use ocm::{Peer, Taken, digest, same_host};
 pub use probe::{LinkState, Opened, Probe, ProbeFault};
 pub use share::{Conditions, Content, Credentials, Listing, Received, Share, ShareKey};
+pub use signing::{Identity, KeyNames, Keys, NoKeys};
 pub use vendor::Traits;
 
 use tokio::time::Instant;
@@ -104,6 +109,10 @@ struct Inner {
     origins: Mutex<HashMap<OriginKey, Arc<Origin>>>,
     /// Servers as peers, by their URL, and when they were found.
     peers: Mutex<HashMap<String, (Peer, Instant)>>,
+    /// Who we are; not known to programs that only look at links.
+    identity: OnceLock<Identity>,
+    /// What secrets were exchanged for.
+    tokens: tokens::Tokens,
 }
 
 /// Most origins whose clients are kept; beyond it those without running calls are dropped.
@@ -121,6 +130,8 @@ impl Remotes {
             trust: RwLock::new(trust),
             origins: Mutex::default(),
             peers: Mutex::default(),
+            identity: OnceLock::new(),
+            tokens: tokens::Tokens::default(),
         };
         Remotes { inner: Arc::new(inner) }
     }

@@ -16,6 +16,7 @@ use url::form_urlencoded::Serializer;
 use crate::domain::{CloudId, Secret};
 use crate::limits::{OCM_BODY_BYTES_MAX, OCM_PEERS_MAX, OCM_TIMEOUT, OCM_URL_BYTES_MAX};
 use crate::remote::call::{Answer, Call, Payload};
+use crate::remote::signing::Style;
 use crate::remote::{Error, Remotes};
 use crate::wire::Via;
 use crate::wire::ocm::{Discovery, NewShare, Notification, Shape};
@@ -105,7 +106,7 @@ impl Remotes {
         }
     }
 
-    fn is_near(&self, url: &str) -> bool {
+    pub(super) fn is_near(&self, url: &str) -> bool {
         let key = Url::parse(url).ok().and_then(|url| crate::remote::origin::OriginKey::of(&url));
         key.is_some_and(|key| self.trust_of(&key).allow_private)
     }
@@ -137,7 +138,7 @@ impl Remotes {
     }
 
     /// A JSON document; none where there is nothing of the kind.
-    async fn document(&self, url: &str, path: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) async fn document(&self, url: &str, path: &str) -> Result<Option<Vec<u8>>, Error> {
         let via = Via::default();
         let answer = self.call(Call::new(Method::GET, joined(url, path)?, None, &via)).await;
         match answer {
@@ -239,7 +240,7 @@ impl Remotes {
     }
 
     async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Error> {
-        self.post(url, "application/json", Bytes::from(body.to_string())).await
+        self.post_signed(Style::Known, url, "application/json", Bytes::from(body.to_string())).await
     }
 
     /// The `data` of an OCS answer whose envelope says that it went well.
@@ -260,6 +261,16 @@ impl Remotes {
         let url = Url::parse(url).map_err(|_error| Error::BadAnswer("its address cannot be used"))?;
         let via = Via::default();
         let call = Call::new(Method::POST, url, None, &via).header(CONTENT_TYPE, media)?;
+        self.call(Call { payload: Payload::Small(body), ..call }).await
+    }
+
+    /// The same, signed where we sign.
+    pub(super) async fn post_signed(&self, style: Style, url: &str, media: &str, body: Bytes) -> Result<Answer, Error> {
+        let url = Url::parse(url).map_err(|_error| Error::BadAnswer("its address cannot be used"))?;
+        let signed = self.signed(style, &url, &body)?;
+        let via = Via::default();
+        let call = Call::new(Method::POST, url, None, &via).header(CONTENT_TYPE, media)?;
+        let call = signed.iter().try_fold(call, |call, (name, value)| call.header(*name, value))?;
         self.call(Call { payload: Payload::Small(body), ..call }).await
     }
 }
@@ -332,7 +343,7 @@ mod tests {
     #[test]
     fn f8_a_peer_keeps_no_more_than_short_addresses_in_memory() {
         let named = |end_point: usize, webdav: usize| {
-            let discovery = Discovery { end_point: "e".repeat(end_point), webdav: None, takes_multi: false };
+            let discovery = Discovery { end_point: "e".repeat(end_point), webdav: None, takes_multi: false, announced: Default::default() };
             let (url, ocs_shares) = ("https://b.example".to_owned(), OCS_SHARES.to_owned());
             Peer { url, ocm: Some(discovery), ocs_shares, webdav: "w".repeat(webdav) }.bounded()
         };

@@ -345,6 +345,8 @@ impl Remotes {
         let answer = match share.propfind_answer(&via, url.clone(), Depth::Zero, Asked::Identity).await {
             Ok(answer) => answer,
             Err(Error::Redirected) => return Ok(Err(Nothing::Redirected)),
+            // A secret that is exchanged for no token.
+            Err(Error::Unauthorized) => return Ok(Err(Nothing::Refused)),
             Err(error) => return ProbeFault::fatal(&error, url).map_or(Ok(Err(Nothing::Strange)), Err),
         };
         let status = answer.status();

@@ -33,21 +33,31 @@ pub struct Credentials {
     pub password: Secret,
     /// How they are sent.
     pub scheme: AuthScheme,
+    /// URL of the server that exchanges the secret for a token, where it does.
+    pub server: Option<Box<str>>,
 }
 
 impl Credentials {
     /// Name and password of Basic (RFC 7617).
     pub fn basic(login: Secret, password: Secret) -> Credentials {
-        Credentials { login, password, scheme: AuthScheme::Basic }
+        Credentials { login, password, scheme: AuthScheme::Basic, server: None }
     }
 
     /// The secret of a share that was offered, as its server takes it.
     pub fn of_offer(secret: Secret, scheme: AuthScheme) -> Credentials {
-        Credentials { login: secret, password: Secret::default(), scheme }
+        Credentials { login: secret, password: Secret::default(), scheme, server: None }
     }
 
+    /// The same of the server at a URL, which may want the secret to be exchanged first.
+    #[must_use]
+    pub fn at_server(self, url: &str) -> Credentials {
+        Credentials { server: (self.scheme == AuthScheme::Exchanged).then(|| url.into()), ..self }
+    }
+
+    /// What is sent for them; a secret that is exchanged is not.
     pub(super) fn header(&self) -> Result<HeaderValue, Error> {
         let text = match self.scheme {
+            AuthScheme::Exchanged => return Err(Error::Unauthorized),
             AuthScheme::Basic => ["Basic ", &STANDARD.encode([self.login.expose(), ":", self.password.expose()].concat())].concat(),
             AuthScheme::Bearer => ["Bearer ", self.login.expose()].concat(),
         };
@@ -170,8 +180,12 @@ impl Share {
     /// What this share has in common with every other that gets the same answers.
     pub fn key(&self) -> ShareKey {
         let (login, password) = self.credentials.as_ref().map_or(("", ""), |asks| (asks.login.expose(), asks.password.expose()));
-        let bearer = self.credentials.as_ref().is_some_and(|asks| asks.scheme == AuthScheme::Bearer);
-        let (kind, scheme) = (if self.kind == Kind::File { "file" } else { "" }, if bearer { "bearer" } else { "" });
+        let scheme = match self.credentials.as_ref().map(|asks| asks.scheme) {
+            Some(AuthScheme::Bearer) => "bearer",
+            Some(AuthScheme::Exchanged) => "exchanged",
+            Some(AuthScheme::Basic) | None => "",
+        };
+        let kind = if self.kind == Kind::File { "file" } else { "" };
         let mut hash = Sha256::new();
         for part in [self.base.as_str(), login, password, kind, scheme] {
             hash.update(part);

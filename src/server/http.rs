@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::answers;
-use super::basic::{Credentials, credentials};
+use super::basic::{Credentials, bearer, credentials};
 use super::body::{Access, Counted, Watched};
 use super::clients;
 use super::metrics::{Counting, Metrics, RequestLabels, method_label};
@@ -285,9 +285,12 @@ impl Asked<'_> {
 
     /// `/public.php/webdav`: the token is the name. Unknown and wrong are both 401, as clients of this root expect.
     async fn link_login(self, request: Request<Body>, root: String) -> Response<Body> {
-        let Some(Credentials { name, password }) = credentials(request.headers()) else { return answers::unauthorized() };
+        let given = bearer(request.headers()).map(|name| Credentials { name, password: Secret::default() });
+        let given = given.or_else(|| credentials(request.headers()));
+        let Some(Credentials { name, password }) = given else { return answers::unauthorized() };
         match self.sent_share(name.expose()) {
             Ok(share) => return self.serve_sent(request, root, &share).await,
+            Err(Closed::Unknown) if self.app.services.federation().is_worn_token(name.expose()) => return answers::unauthorized(),
             Err(Closed::Unknown) => {}
             Err(closed) => return self.closed(closed),
         }

@@ -185,6 +185,7 @@ pub fn service_options(config: &Config, base_url: &str, addresses: &[Listen]) ->
         own_hosts: bound.chain(public).chain(config.trusted_domains.iter().cloned()).collect(),
         client_version: config.client_version,
         auto_accept_shares: config.auto_accept_shares,
+        signatures: config.signatures,
         remote_timeouts: config.remote_timeouts.clone(),
         trash: config.trash,
         versions: config.versions,

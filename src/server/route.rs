@@ -225,8 +225,9 @@ impl Route {
             Route::OldPage => "old-link-page",
             Route::Provider => "provider",
             Route::TestRemote => "test-remote",
-            Route::Ocm { call: ocm::Call::Provider | ocm::Call::WellKnown } => "ocm-discovery",
+            Route::Ocm { call: ocm::Call::Provider | ocm::Call::WellKnown | ocm::Call::Jwks } => "ocm-discovery",
             Route::Ocm { call: ocm::Call::Shares } => "ocm-shares",
+            Route::Ocm { call: ocm::Call::Token } => "ocm-token",
             Route::Ocm { call: ocm::Call::Notifications } => "ocm-notifications",
             Route::Ocs { .. } => "ocs",
             Route::Login { .. } => "login",
@@ -345,6 +346,8 @@ mod tests {
         }
         check("/.well-known/ocm", Route::Ocm { call: ocm::Call::WellKnown });
         check("/index.php/ocm/shares", Route::Ocm { call: ocm::Call::Shares });
+        check("/.well-known/jwks.json", Route::Ocm { call: ocm::Call::Jwks });
+        check("/index.php/ocm/token", Route::Ocm { call: ocm::Call::Token });
         check("/ocm/notifications", Route::Ocm { call: ocm::Call::Notifications });
         for path in ["/ocm", "/ocm/", "/ocm/invite-accepted", "/.well-known/", "/ocm-provider/x"] {
             check(path, Route::Unknown);

@@ -63,7 +63,7 @@ pub(super) fn open_mounts(store: &Store, vault: &Vault, clock: &Clock, options: 
                 tracing::error!(mount.id = mount.id.0, %error, "the secret of a share of another server cannot be read");
                 Secret::default()
             });
-            mounts.insert_offered(mount, Credentials::of_offer(secret, offer.scheme));
+            mounts.insert_offered(mount, Credentials::of_offer(secret, offer.scheme).at_server(&offer.server().url()));
             continue;
         }
         let password = vault.open_sealed(SealedIn::Mount(mount.id), &mount.password).unwrap_or_else(|error| {

@@ -55,6 +55,8 @@ pub enum Table {
     SharedLinks = 19,
     /// Which links shares with users of other servers come from, by the share's id.
     GivenLinks = 20,
+    /// The keys of servers that sign their calls, by `host[:port]`.
+    Signers = 21,
 }
 
 /// Something that is kept as one record.

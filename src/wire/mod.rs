@@ -11,6 +11,7 @@ pub mod date;
 pub mod href;
 pub mod multistatus;
 pub mod ocm;
+pub mod signature;
 mod via;
 pub mod xml;
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::domain::{CloudId, Kind, Permissions, Secret, Timestamp};
+use crate::wire::signature::Announced;
 
 /// What stands in `options.permissions` of shape A: where to read the rights.
 const SHARE_PERMISSIONS: &str = "{http://open-cloud-mesh.org/ns}share-permissions";
@@ -242,6 +243,8 @@ pub struct Discovery {
     pub webdav: Option<String>,
     /// Whether it takes shape B.
     pub takes_multi: bool,
+    /// What it says of signatures and tokens.
+    pub announced: Announced,
 }
 
 impl Discovery {
@@ -259,6 +262,7 @@ impl Discovery {
         let capabilities = fields.get("capabilities").map(strings).unwrap_or_default();
         Some(Discovery {
             webdav: webdav.map(str::to_owned),
+            announced: Announced::parse(&fields),
             takes_multi: capabilities.iter().any(|capability| matches!(capability.as_str(), "protocol-object" | "webdav-uri")),
             end_point,
         })

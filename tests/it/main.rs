@@ -29,6 +29,8 @@ mod link_downloads;
 mod link_policy;
 mod login_flow;
 mod ocm;
+mod ocm_signatures;
+mod ocm_token;
 mod ocs;
 mod ocs_app_passwords;
 mod ocs_groups;

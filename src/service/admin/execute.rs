@@ -71,6 +71,7 @@ impl Services {
                 self.mounting().forget(&host).await?;
                 Ok(Outcome::Done(format!("nothing is decided about {host} any more")))
             }
+            Command::RemoteForgetKey { host } => self.forget_keys(&host).await,
             Command::Share(command) => self.execute_share(command).await,
             Command::Group(command) => self.execute_group(command).await,
             Command::Sharing { set } => self.rules(set).await,
@@ -82,6 +83,11 @@ impl Services {
                 Ok(Outcome::Done(format!("rows and keys are in {folder}; back up the users' folders beside it")))
             }
         }
+    }
+
+    async fn forget_keys(&self, host: &str) -> Result<Outcome> {
+        self.federation().forget_keys(host).await?;
+        Ok(Outcome::Done(format!("the keys of {host} are forgotten; its next signed call brings new ones")))
     }
 
     async fn rules(&self, set: Option<(String, String)>) -> Result<Outcome> {

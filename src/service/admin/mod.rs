@@ -162,6 +162,11 @@ pub enum Command {
         /// `host[:port]`.
         host: String,
     },
+    /// Forget the keys by which another server signs its calls.
+    RemoteForgetKey {
+        /// `host[:port]`.
+        host: String,
+    },
     /// Groups.
     Group(GroupCommand),
     /// Shares between users.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Federation;
-use crate::domain::{Error, Permissions, Share, ShareId, ShareWith};
+use crate::domain::{Error, Permissions, SentShare, Share, ShareId, ShareWith};
 use crate::service::passwords::{Verdict, hex};
 use crate::service::sharing::Closed;
 use crate::tree::View;
@@ -19,13 +19,19 @@ impl Federation {
     /// [`Closed::Unknown`], [`Closed::Disabled`], [`Closed::Throttled`], [`Closed::Busy`].
     pub fn open(&self, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
         match self.opened(secret) {
+            Err(Closed::Unknown) if self.is_worn_token(secret) => Err(Closed::Unknown),
             Err(Closed::Unknown) => Err(self.gate.throttle.address_waits(address).map_or(Closed::Unknown, Closed::Throttled)),
             opened => opened,
         }
     }
 
     fn opened(&self, secret: &str) -> Result<Arc<Share>, Closed> {
-        let sent = self.sent.opened_by(secret).ok_or(Closed::Unknown)?;
+        let of_token = || self.of_token(secret).and_then(Result::ok);
+        self.opened_sent(&*self.sent.opened_by(secret).or_else(of_token).ok_or(Closed::Unknown)?)
+    }
+
+    /// What the other server's half of a share opens.
+    pub(super) fn opened_sent(&self, sent: &SentShare) -> Result<Arc<Share>, Closed> {
         let share = self.forest.shares().get(sent.share).filter(|share| !share.is_expired(self.clock.now())).ok_or(Closed::Unknown)?;
         match share.with {
             // One that was asked for by a receiver elsewhere, for a user of ours: its secret only says who asked.
@@ -64,7 +70,9 @@ impl Federation {
     pub fn open_numbered(&self, id: &str, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
         let found =
             self.open(secret, address).and_then(|share| if number(id) == Some(share.id) { Ok(share) } else { Err(Closed::Unknown) });
-        if let Err(Closed::Unknown) = found {
+        if let Err(Closed::Unknown) = found
+            && !self.is_worn_token(secret)
+        {
             let subject = format!("secret:{}", hex(&super::sent::digest(secret)));
             match self.gate.passwords.absent(&subject) {
                 Verdict::Wrong => self.gate.throttle.failed(address, "secret"),

@@ -110,7 +110,7 @@ impl Federation {
         Ok(Heard::Done)
     }
 
-    fn guessed(&self, from: IpAddr) {
+    pub(super) fn guessed(&self, from: IpAddr) {
         self.calls.failed(from, &format!("ocm:{from}"));
     }
 }

@@ -13,6 +13,8 @@ mod offers;
 mod outbox;
 mod replies;
 mod sent;
+mod signing;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -21,10 +23,13 @@ pub use inbox::{Heard, Unheard};
 pub use not_sent::NotSent;
 pub use offers::{NotTaken, Wrong};
 pub use outbox::Waiting;
+pub use signing::{Claims, Presented, Published, Unproven};
+pub use tokens::{IssuedToken, NoToken, TokenRequest};
 
 pub(super) use offers::Offers;
 pub(super) use outbox::Outbox;
 pub(super) use sent::Ledger;
+pub(super) use signing::{Signatures, open as open_signatures};
 
 use super::accounts::{Accounts, Gate};
 use super::mounts::Mounting;
@@ -64,6 +69,8 @@ pub struct Federation {
     pub(super) outbox: Outbox,
     /// Who makes us knock at other servers. Apart from guesses: who does so much shall still come to what is theirs.
     pub(super) knocks: Throttle,
+    /// Our keys, and the signatures that came.
+    pub(super) signatures: Signatures,
 }
 
 impl Federation {

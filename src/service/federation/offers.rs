@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Federation;
+use super::tokens::scheme_of;
 use crate::domain::{
     AuthScheme, Clock, CloudId, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User,
 };
@@ -138,6 +139,7 @@ impl Federation {
         if !self.policies.may_receive(&user.name) {
             return Err(NotTaken::Unsupported("the administrator does not allow shares of other servers here"));
         }
+        self.can_exchange(&offer, from).await?;
         let _changing = self.offers.changing.lock().await;
         let all = self.offers.all();
         let of_host = |known: &&Arc<Offer>| known.server().host() == offer.server().host();
@@ -210,7 +212,7 @@ impl Federation {
             name: fit_name(&share.name),
             kind: if collection { Kind::Collection } else { Kind::File },
             at,
-            scheme: AuthScheme::Basic,
+            scheme: share.webdav.as_ref().map_or(Ok(AuthScheme::Basic), scheme_of)?,
             state: ReceivedState::Pending,
             mount: None,
             received: self.clock.now(),
@@ -224,16 +226,9 @@ impl Federation {
         if !matches!(share.protocol.as_str(), "webdav" | "multi") {
             return Err(NotTaken::Unsupported("only WebDAV is taken here: protocol.name is webdav or multi"));
         }
-        let Some(Webdav { secret, uri, requirements, .. }) = &share.webdav else {
+        let Some(Webdav { secret, uri, .. }) = &share.webdav else {
             return Err(invalid("protocol", "has neither options.sharedSecret nor webdav.sharedSecret"));
         };
-        if let Some(unknown) = requirements.first() {
-            return Err(NotTaken::Unsupported(match unknown.as_str() {
-                "must-exchange-token" => "tokens are not exchanged here: offer it without the requirement must-exchange-token",
-                "must-use-mfa" => "a second factor is not known here: offer it without the requirement must-use-mfa",
-                _ => "the share has a requirement that is not known here",
-            }));
-        }
         if secret.is_empty() {
             return Err(invalid("sharedSecret", "is missing"));
         }
@@ -262,6 +257,14 @@ impl Federation {
         }
         let user = self.accounts.require(with.user()).map_err(|_refusal| NotTaken::NoSuchUser)?;
         if self.accounts.is_enabled(&user.name) { Ok(user) } else { Err(NotTaken::NoSuchUser) }
+    }
+
+    /// The offers with a number and a secret.
+    pub(super) fn offers_known_by(&self, provider_id: &str, secret: &Secret) -> Vec<Arc<Offer>> {
+        let given = digest(secret);
+        let mut all = self.offers.all();
+        all.retain(|offer| offer.provider_id == provider_id && equal(&offer.digest, &given));
+        all
     }
 
     /// What other servers' users offer to a user or have shared, oldest first. What a user has declined is not kept.
@@ -319,7 +322,7 @@ impl Federation {
         let scheme = opened.scheme;
         let name = Name::parse(&offer.name).map_err(|error| Refusal::failed(error.to_string()))?;
         let owner = format!("{}@{}", offer.owner_name, offer.owner.host());
-        let new = Offered { opened, credentials: Credentials::of_offer(secret, scheme), name, owner };
+        let new = Offered { opened, credentials: Credentials::of_offer(secret, scheme).at_server(&offer.server().url()), name, owner };
         let hanging = |mount: MountId| Offer { scheme, mount: Some(mount), ..Offer::clone(offer) };
         // Known in memory no later than in the store: whoever waits for this may go at any time, and the rest is then found and settled.
         let also = |mount: MountId| Batch::new().put(&*self.offers.keep(hanging(mount)));
@@ -344,6 +347,7 @@ impl Federation {
                 let url = peer.webdav_url();
                 (peer.url, url, &[AuthScheme::Basic])
             }
+            OfferedAt::Url(url) if offer.scheme == AuthScheme::Exchanged => (address.url(), url.clone(), &[AuthScheme::Exchanged]),
             OfferedAt::Url(url) => (address.url(), url.clone(), &[AuthScheme::Bearer, AuthScheme::Basic]),
         };
         self.remotes.open_offered(&server, &url, secret, ways).await.map_err(|fault| {
@@ -435,10 +439,9 @@ impl Federation {
     /// # Errors
     /// Where the store fails.
     pub(super) async fn withdraw(&self, provider_id: &str, secret: &Secret) -> Result<bool> {
-        let given = digest(secret);
         let _changing = self.offers.changing.lock().await;
         let mut found = false;
-        for offer in self.offers.all().iter().filter(|offer| offer.provider_id == provider_id && equal(&offer.digest, &given)) {
+        for offer in &self.offers_known_by(provider_id, secret) {
             found = true;
             // Should the rest wait for the next start, that is not taken for the receiver's wish.
             let gone = Offer { state: ReceivedState::Declined, ..Offer::clone(offer) };

@@ -13,3 +13,4 @@ pub(crate) mod relay;
 pub(crate) mod sender;
 pub(crate) mod server;
 pub(crate) mod sharing;
+pub(crate) mod signer;
