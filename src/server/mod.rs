@@ -37,7 +37,7 @@ use self::listen::Listener;
 use self::tasks::Tasks;
 use self::tls::Certificate;
 use crate::config::{Config, Listen};
-use crate::domain::Clock;
+use crate::domain::{Clock, Signing};
 use crate::limits::SHUTDOWN_PATIENCE;
 use crate::protocol::public::Passes;
 use crate::service::{OpenError, Options, Services};
@@ -131,6 +131,9 @@ impl Server {
             tasks.spawn_until_stop(certificate.watch());
         }
         background(&tasks, &services);
+        if config.signatures != Signing::Off && config.public_url.is_none() {
+            tracing::warn!("calls between servers are signed, and there is no `public_url`: other servers find the keys by it");
+        }
         tracing::info!(listen = ?addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), "started");
         Ok(Running { services, addresses, base_url, setup_code, tls: config.tls.is_some(), tasks })
     }

@@ -71,3 +71,38 @@ pub fn joined(headers: &HeaderMap, name: &str) -> Result<Option<String>, Flaw> {
     }
     Ok(Some(text).filter(|_| !lines.is_empty()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What headers of signatures are made of, in any order.
+    const PIECES: &str = "(ocm|sig1|=|\\(|\\)|\"|;|,| |:|created|keyid|tag|alg|@method|@target-uri|content-digest|content-length|-?[0-9]{1,20}|AAEC|\\\\|\\*|keyId|headers|signature|rsa-sha512|\\(request-target\\)|date|digest|host|[ -~]){0,60}";
+
+    proptest! {
+        #[test]
+        fn f11_readers_of_signatures_survive_whatever_comes(one in PIECES, two in PIECES, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut headers = HeaderMap::new();
+            for (name, text) in [("signature-input", &one), ("signature", &two)] {
+                headers.insert(name, HeaderValue::from_str(text).unwrap());
+            }
+            let request = Signed { method: "POST", scheme: "https", host: "h", path: "/ocm/shares", headers: &headers };
+            for text in [&one, &two] {
+                if let Ok(read) = cavage::Signature::parse(text) {
+                    prop_assert!(read.text(&request).is_err(), "it covers headers that are not there");
+                }
+                let (_, _) = (check_digest(text, b""), check_content_digest(text, b""));
+                prop_assert!(key::rsa_of_pem(text).is_none());
+            }
+            if let Ok(read) = message::Signature::parse(&headers) {
+                prop_assert!(read.text(&request).is_err(), "it covers headers that are not there");
+            }
+            headers.insert("signature", HeaderValue::from_bytes(&bytes).unwrap_or(HeaderValue::from_static("x")));
+            prop_assert!(message::Signature::parse(&headers).is_err() || joined(&headers, "signature").is_ok());
+            prop_assert!(jwks(&bytes).is_none() || !bytes.is_empty());
+        }
+    }
+}
