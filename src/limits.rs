@@ -167,8 +167,22 @@ pub const USER_HOST_OFFERS_MAX: usize = 20;
 pub const OFFERS_MAX: usize = 20_000;
 /// Most offers that one address makes at once, and in an hour after that.
 pub const ADDRESS_OFFERS_MAX: u32 = 60;
+/// Most members of a group that users of other servers share with: each gets an offer.
+pub const GROUP_OFFERS_MAX: usize = 500;
 /// How long an offer without an end waits for its receiver, in seconds.
 pub const OFFER_WAIT_SECONDS: i64 = 90 * 24 * 3600;
+/// How long an invitation is good if nothing is said, in days.
+pub const INVITATION_DAYS_DEFAULT: i64 = 7;
+/// How long an invitation is good at most, in days.
+pub const INVITATION_DAYS_MAX: i64 = 90;
+/// How long an invitation that is over stays in lists, in seconds.
+pub const INVITATION_KEPT_SECONDS: i64 = 30 * 24 * 3600;
+/// Most invitations of one user, those that are over included.
+pub const USER_INVITATIONS_MAX: usize = 200;
+/// Most invitations of all users.
+pub const INVITATIONS_MAX: usize = 20_000;
+/// Most contacts of one user.
+pub const USER_CONTACTS_MAX: usize = 1_000;
 /// Most messages that wait for one other server.
 pub const OUTBOX_HOST_MAX: usize = 1_000;
 /// Most messages that wait for all other servers.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::service::admin::{GroupCommand, ShareCommand, TrashCommand};
+use crate::service::admin::{ContactCommand, GroupCommand, InviteCommand, ShareCommand, TrashCommand};
 
 /// A WebDAV server whose users mount each other's public links across servers.
 #[derive(Debug, Parser)]
@@ -39,6 +39,12 @@ pub(super) enum Verb {
     /// Files and folders that users share with users and groups of this server
     #[command(subcommand)]
     Share(ShareCommand),
+    /// Invitations: how users of this server and of others become contacts
+    #[command(subcommand)]
+    Invite(InviteCommand),
+    /// Whom users know on other servers
+    #[command(subcommand)]
+    Contact(ContactCommand),
     /// Public links of users' files and folders
     #[command(subcommand)]
     Link(LinkVerb),

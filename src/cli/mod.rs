@@ -8,6 +8,7 @@ mod demo_tls;
 mod doctor;
 mod manage;
 mod output;
+mod people;
 mod secrets;
 mod serve;
 mod settings;
@@ -83,6 +84,8 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::User(command) => manage::user(&settings, command, out).await?,
         Verb::Group(command) => manage::print(&settings, Command::Group(command), out).await?,
         Verb::Share(command) => manage::print(&settings, Command::Share(command), out).await?,
+        Verb::Invite(command) => manage::print(&settings, Command::Invite(command), out).await?,
+        Verb::Contact(command) => manage::print(&settings, Command::Contact(command), out).await?,
         Verb::Link(command) => manage::link(&settings, command, out).await?,
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
         Verb::Trash(command) => manage::print(&settings, command.into(), out).await?,

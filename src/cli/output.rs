@@ -88,6 +88,7 @@ impl Out {
             Outcome::ReceivedShare(row) => self.received_share(row),
             Outcome::Shares(rows) => self.shares(rows),
             Outcome::ReceivedShares(rows) => self.received_shares(rows),
+            Outcome::Invitation(_) | Outcome::Invitations(_) | Outcome::Contact(_) | Outcome::Contacts(_) => self.people(outcome),
             Outcome::Group(row) => self.group(row),
             Outcome::Groups(rows) => self.groups(rows),
             Outcome::Remotes(rows) => {
@@ -198,6 +199,10 @@ impl Out {
             Outcome::Shares(rows) => self.json(rows),
             Outcome::ReceivedShare(row) => self.json(row),
             Outcome::ReceivedShares(rows) => self.json(rows),
+            Outcome::Invitation(row) => self.json(row),
+            Outcome::Invitations(rows) => self.json(rows),
+            Outcome::Contact(row) => self.json(row),
+            Outcome::Contacts(rows) => self.json(rows),
             Outcome::Group(row) => self.json(row),
             Outcome::Groups(rows) => self.json(rows),
             Outcome::Remotes(rows) => self.json(rows),

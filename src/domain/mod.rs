@@ -3,6 +3,7 @@
 
 mod checksum;
 mod clock;
+mod contact;
 mod error;
 mod etag;
 mod federation;
@@ -22,6 +23,7 @@ mod version;
 
 pub use checksum::{Algorithm, Checksum, InvalidChecksum};
 pub use clock::{Clock, Timestamp};
+pub use contact::{Contact, Invitation};
 pub use error::{Error, Result};
 pub use etag::Etag;
 pub use federation::{Asked, AuthScheme, CloudId, InvalidCloudId, Offer, OfferedAt, SentShare, SentState};

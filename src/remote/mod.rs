@@ -13,6 +13,7 @@ mod chunks;
 mod error;
 mod family;
 mod hash;
+mod invite;
 mod link;
 mod lock;
 mod ocm;

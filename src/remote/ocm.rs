@@ -225,7 +225,8 @@ impl Remotes {
             }
             refused = Error::from_status(status, answer.headers());
             // 404 says that there is no such endpoint, 400 and 501 that it is not known there: the older calls may be.
-            if !matches!(status.as_u16(), 400 | 404 | 405 | 501) {
+            // The reva family never had them, and answers 400 to what it does not care for.
+            if discovery.reva || !matches!(status.as_u16(), 400 | 404 | 405 | 501) {
                 return Err(refused);
             }
         }
@@ -238,7 +239,7 @@ impl Remotes {
         }
     }
 
-    async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Error> {
+    pub(super) async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Error> {
         self.post(url, "application/json", Bytes::from(body.to_string())).await
     }
 
@@ -282,7 +283,7 @@ fn older_call(notification: &Notification) -> Option<(&'static str, String)> {
     Some((verb, form.finish()))
 }
 
-async fn within<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn within<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     timeout(OCM_TIMEOUT, call).await.unwrap_or(Err(Error::Unreachable { retry_after: OCM_TIMEOUT }))
 }
 
@@ -332,7 +333,8 @@ mod tests {
     #[test]
     fn f8_a_peer_keeps_no_more_than_short_addresses_in_memory() {
         let named = |end_point: usize, webdav: usize| {
-            let discovery = Discovery { end_point: "e".repeat(end_point), webdav: None, takes_multi: false };
+            let discovery =
+                Discovery { end_point: "e".repeat(end_point), webdav: None, takes_multi: false, reva: false, invite_page: None };
             let (url, ocs_shares) = ("https://b.example".to_owned(), OCS_SHARES.to_owned());
             Peer { url, ocm: Some(discovery), ocs_shares, webdav: "w".repeat(webdav) }.bounded()
         };

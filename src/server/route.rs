@@ -228,6 +228,7 @@ impl Route {
             Route::Ocm { call: ocm::Call::Provider | ocm::Call::WellKnown } => "ocm-discovery",
             Route::Ocm { call: ocm::Call::Shares } => "ocm-shares",
             Route::Ocm { call: ocm::Call::Notifications } => "ocm-notifications",
+            Route::Ocm { call: ocm::Call::InviteAccepted } => "ocm-invite-accepted",
             Route::Ocs { .. } => "ocs",
             Route::Login { .. } => "login",
             Route::NoContent => "no-content",
@@ -346,7 +347,8 @@ mod tests {
         check("/.well-known/ocm", Route::Ocm { call: ocm::Call::WellKnown });
         check("/index.php/ocm/shares", Route::Ocm { call: ocm::Call::Shares });
         check("/ocm/notifications", Route::Ocm { call: ocm::Call::Notifications });
-        for path in ["/ocm", "/ocm/", "/ocm/invite-accepted", "/.well-known/", "/ocm-provider/x"] {
+        check("/ocm/invite-accepted", Route::Ocm { call: ocm::Call::InviteAccepted });
+        for path in ["/ocm", "/ocm/", "/ocm/invite-accepted/", "/.well-known/", "/ocm-provider/x"] {
             check(path, Route::Unknown);
         }
         check("/status.php", Route::Status);

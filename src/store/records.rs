@@ -55,6 +55,10 @@ pub enum Table {
     SharedLinks = 19,
     /// Which links shares with users of other servers come from, by the share's id.
     GivenLinks = 20,
+    /// Invitations of our users, by the SHA-256 of their tokens.
+    Invitations = 23,
+    /// Whom our users know elsewhere, by space and number.
+    Contacts = 24,
 }
 
 /// Something that is kept as one record.

@@ -9,6 +9,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 pub mod date;
 pub mod href;
+pub mod invite;
 pub mod multistatus;
 pub mod ocm;
 mod via;

@@ -25,6 +25,7 @@ mod federation_uploads;
 mod federation_writes;
 mod given_links;
 mod groups;
+mod invitations;
 mod link_downloads;
 mod link_policy;
 mod login_flow;

@@ -186,7 +186,7 @@ async fn f11_what_cannot_be_taken_is_refused_with_the_status_that_servers_know()
     check("/owner", json!(format!("bob@http://{}", server.host())), 400).await;
     check("/owner", json!(["a"]), 400).await;
     check("/sender", json!("a@b?c"), 400).await;
-    check("/shareType", json!("group"), 501).await;
+    check("/shareType", json!("group"), 400).await;
     check("/shareType", json!("federation"), 501).await;
     check("/resourceType", json!("calendar"), 501).await;
     check("/protocol/name", json!("webapp"), 501).await;

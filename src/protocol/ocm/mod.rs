@@ -1,10 +1,11 @@
-//! Open Cloud Mesh, the face that other servers speak to: discovery, offers, notifications (`protocol/ocm.md`).
+//! Open Cloud Mesh, the face that other servers speak to: discovery, offers, notifications, invitations (`protocol/ocm.md`).
 //!
 //! **Invariants:** nothing here asks another server anything, so that an answer takes no longer however slow the other side is, but for a share
 //! that is to be shared on, whose new receiver's server is asked; the discovery documents say only what is built, and are answered while everything else is closed, since ownCloud 11 drops mounts at a 5xx there
 //! (`protocol/owncloud.md` 1.3).
 
 mod discovery;
+mod invites;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub enum Call {
     Shares,
     /// `POST /ocm/notifications`: something is told of a share.
     Notifications,
+    /// `POST /ocm/invite-accepted`: somebody takes an invitation up.
+    InviteAccepted,
 }
 
 impl Call {
@@ -45,6 +48,7 @@ impl Call {
             "/.well-known/ocm" => Some(Call::WellKnown),
             "/ocm/shares" => Some(Call::Shares),
             "/ocm/notifications" => Some(Call::Notifications),
+            "/ocm/invite-accepted" => Some(Call::InviteAccepted),
             _ => None,
         }
     }
@@ -62,13 +66,17 @@ pub async fn handle(request: Request<Body>, call: Call, services: &Services, fro
         Call::Provider if reads => answer(StatusCode::OK, &discovery::document(&services.options().public_url)),
         Call::WellKnown if reads => answer(StatusCode::OK, &discovery::well_known(&services.options().public_url)),
         Call::Provider | Call::WellKnown => not_allowed("GET, HEAD"),
-        Call::Shares | Call::Notifications if request.method() != Method::POST => not_allowed("POST"),
+        Call::Shares | Call::Notifications | Call::InviteAccepted if request.method() != Method::POST => not_allowed("POST"),
         Call::Shares => match body(request).await {
             Ok(body) => shares(&body, services, from).await,
             Err(refusal) => *refusal,
         },
         Call::Notifications => match body(request).await {
             Ok(body) => notifications(&body, services, from).await,
+            Err(refusal) => *refusal,
+        },
+        Call::InviteAccepted => match body(request).await {
+            Ok(body) => invites::accepted(&body, services, from).await,
             Err(refusal) => *refusal,
         },
     }
@@ -90,8 +98,8 @@ async fn body(request: Request<Body>) -> Result<Bytes, Box<Response<Body>>> {
 async fn shares(body: &[u8], services: &Services, from: IpAddr) -> Response<Body> {
     let Some(share) = IncomingShare::parse(body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
     match services.federation().offered(&share, from).await {
-        Ok(user) => {
-            let recipient = json!({"recipientDisplayName": user.display_name, "recipientUserId": user.name.as_str()});
+        Ok(to) => {
+            let recipient = json!({"recipientDisplayName": to.name, "recipientUserId": to.id});
             answer(StatusCode::CREATED, &recipient)
         }
         Err(problem) => {

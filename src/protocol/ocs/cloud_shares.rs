@@ -23,7 +23,7 @@ pub(super) async fn answer(call: &Call, rest: &[&str]) -> Answer {
 async fn offered(call: &Call) -> Answer {
     let share = incoming(call)?;
     match call.services.federation().offered(&share, call.address()).await {
-        Ok(_user) => Ok(Value::nothing()),
+        Ok(_to) => Ok(Value::nothing()),
         Err(problem) => {
             let text = problem.to_string();
             Err(match problem {

@@ -63,21 +63,36 @@ pub(super) fn sharees(call: &Call) -> Answer {
     };
     let (exact_users, users) = paged(&mut users.into_iter());
     let (exact_groups, groups) = paged(&mut groups.into_iter());
-    let none = Value::nothing;
-    let remotes = remote(call).filter(|_| wanted(REMOTE)).map_or_else(none, |found| Value::list([found]));
-    let exact = Value::map([("users", exact_users), ("groups", exact_groups), ("remotes", remotes), ("emails", none())]);
-    Ok(Value::map([("exact", exact), ("users", users), ("groups", groups), ("remotes", none()), ("emails", none())]))
+    let contacts = if wanted(REMOTE) { call.services.federation().contacts_of(me)? } else { Vec::new() };
+    let known = contacts.iter().filter_map(|contact| {
+        let whole = [contact.email.as_str(), contact.address.user()].iter().any(|name| !name.is_empty() && name.to_lowercase() == search);
+        let found = matched(REMOTE, &contact.address.to_string(), &contact.name);
+        (whole || found.is_some()).then(|| (whole || found.is_some_and(|found| found.exact), contact))
+    });
+    let known: Vec<_> = known.skip((page - 1).saturating_mul(per_page)).take(per_page).collect();
+    let of =
+        |exact: bool| known.iter().filter(move |(is, _)| *is == exact).map(|(_, contact)| address_row(&contact.address, &contact.name));
+    // Who was searched for by the whole address is found without being a contact.
+    let whole =
+        remote(call).filter(|address| wanted(REMOTE) && !known.iter().any(|(exact, contact)| *exact && contact.address.is(address)));
+    let whole = whole.map(|address| address_row(&address, address.user()));
+    let (exact_remotes, remotes) = (Value::list(of(true).chain(whole)), Value::list(of(false)));
+    let exact = Value::map([("users", exact_users), ("groups", exact_groups), ("remotes", exact_remotes), ("emails", Value::nothing())]);
+    Ok(Value::map([("exact", exact), ("users", users), ("groups", groups), ("remotes", remotes), ("emails", Value::nothing())]))
 }
 
 /// The user of another server whose whole address was searched for. Whether there is one is asked when something is shared with them.
-fn remote(call: &Call) -> Option<Value> {
-    let address = CloudId::parse(call.parameters.get("search")?).ok().filter(|address| !call.services.federation().is_ours(address))?;
-    let written = if address.is_plain() { address.with_scheme() } else { address.to_string() };
+fn remote(call: &Call) -> Option<CloudId> {
+    CloudId::parse(call.parameters.get("search")?).ok().filter(|address| !call.services.federation().is_ours(address))
+}
+
+fn address_row(address: &CloudId, name: &str) -> Value {
+    let written = String::from(address.clone());
     let value = Value::map([
         ("shareType", u32::from(REMOTE).into()),
         ("shareWith", written.clone().into()),
         ("server", address.host().to_owned().into()),
     ]);
-    let shown = format!("{} ({})", address.user(), address.host());
-    Some(Value::map([("label", shown.into()), ("value", value), ("shareWithDisplayNameUnique", written.into())]))
+    let shown = format!("{name} ({})", address.host());
+    Value::map([("label", shown.into()), ("value", value), ("shareWithDisplayNameUnique", written.into())])
 }

@@ -234,7 +234,7 @@ async fn update(call: &Call, user: &User, found: Found) -> Answer {
         Found::Managed(share) => {
             let note = call.parameters.get("note").map(str::to_owned);
             let change = ShareChange { permissions: permissions(call)?, expires: expiry(call)?, note };
-            let changed = call.services.shares().update(share.id, change).await?;
+            let changed = call.services.federation().update(share.id, change).await?;
             call.share_row(user, &changed, None).await
         }
         Found::Received(_) => Err(Problem::forbidden("Only who shared this may change it")),

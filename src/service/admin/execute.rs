@@ -72,6 +72,8 @@ impl Services {
                 Ok(Outcome::Done(format!("nothing is decided about {host} any more")))
             }
             Command::Share(command) => self.execute_share(command).await,
+            Command::Invite(command) => self.execute_invite(command).await,
+            Command::Contact(command) => self.execute_contact(command).await,
             Command::Group(command) => self.execute_group(command).await,
             Command::Sharing { set } => self.rules(set).await,
             Command::Scan { user } => self.scan(user.as_deref()).await,
@@ -128,6 +130,7 @@ impl Services {
             self.mounting().remove(mount.id).await?;
         }
         self.shares().forget_user(&user).await?;
+        self.federation().forget_people_of(&user).await?;
         self.groups().forget_user(&user.name).await?;
         self.accounts().remove(name, purge).await
     }

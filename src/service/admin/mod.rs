@@ -4,6 +4,7 @@
 mod account;
 mod execute;
 mod groups;
+mod people;
 mod rows;
 mod shares;
 mod trash;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use account::AccountCommand;
 pub use execute::{end_of, last_day};
 pub use groups::{GroupCommand, GroupRow};
+pub use people::{ContactCommand, ContactRow, InviteCommand, InviteRow};
 pub use rows::{AppPasswordRow, CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
 pub use shares::{ReceivedRow, ShareCommand, ShareRow, ShareTerms};
 pub use trash::{TrashCommand, TrashRow};
@@ -166,6 +168,10 @@ pub enum Command {
     Group(GroupCommand),
     /// Shares between users.
     Share(ShareCommand),
+    /// Invitations to users of other servers.
+    Invite(InviteCommand),
+    /// Whom users know on other servers.
+    Contact(ContactCommand),
     /// What users may share, after changing a rule if asked to.
     Sharing {
         /// A rule and what it is to be; none asks only.
@@ -239,6 +245,14 @@ pub enum Outcome {
     Group(GroupRow),
     /// Groups.
     Groups(Vec<GroupRow>),
+    /// A new invitation.
+    Invitation(InviteRow),
+    /// Invitations.
+    Invitations(Vec<InviteRow>),
+    /// A new contact.
+    Contact(ContactRow),
+    /// Contacts.
+    Contacts(Vec<ContactRow>),
     /// Decisions about other servers.
     Remotes(Vec<RemoteRow>),
     /// The rules of sharing.

@@ -201,7 +201,7 @@ impl Services {
                     expires: day.map(|day| if day.is_empty() { Ok(None) } else { end_of(&day).map(Some) }).transpose()?,
                     note: terms.note,
                 };
-                let share = self.shares().update(ShareId(id), change).await?;
+                let share = self.federation().update(ShareId(id), change).await?;
                 Ok(Outcome::Share(self.share_row(&share).await?))
             }
             ShareCommand::Remove { id } => {

@@ -5,12 +5,16 @@
 //! **Invariants:** a secret is durable before the other server learns it; rights are worked out over the whole chain at each request; nothing
 //! that another server says ends more than the share whose secret it knows.
 
+mod changes;
 mod door;
 mod given;
+mod hints;
 mod inbox;
 mod not_sent;
 mod offers;
 mod outbox;
+mod people;
+mod receivers;
 mod replies;
 mod sent;
 
@@ -21,6 +25,8 @@ pub use inbox::{Heard, Unheard};
 pub use not_sent::NotSent;
 pub use offers::{NotTaken, Wrong};
 pub use outbox::Waiting;
+pub use people::{MadeInvitation, NewInvitation, NotAccepted, NotTakenUp};
+pub use receivers::Recipient;
 
 pub(super) use offers::Offers;
 pub(super) use outbox::Outbox;

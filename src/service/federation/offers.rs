@@ -1,7 +1,8 @@
 //! What users of other servers share with ours: offered, answered, ended.
 //!
 //! An offer is a record with the sealed secret; accepted, it is a mount whose record holds no secret. **Invariants:** an offer makes no outbound
-//! call before its receiver answers it (attack F8); one share is (its server, its number, its secret), and another one never takes its place;
+//! call before its receiver answers it (attack F8); one share is (its server, its number, its secret), and another one never takes its place; of one
+//! with a group each member has an offer, and answers alone;
 //! what the receiver does, and what the other server is told of it, are stored together. A stop in between is settled by
 //! [`Federation::settle_offers`], which compares offers with the mounts that there are.
 
@@ -11,6 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Federation;
+use super::hints::Doubts;
+use super::receivers::Recipient;
 use crate::domain::{
     AuthScheme, Clock, CloudId, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User,
 };
@@ -29,6 +32,9 @@ use crate::wire::ocm::{IncomingShare, Notification, Webdav};
 
 /// Longest name of an offered share, in bytes: room for ` (2)` is left.
 const OFFER_NAME_BYTES_MAX: usize = 200;
+
+/// How many members of a group count like one offer against the address that it came from.
+const MEMBERS_PER_OFFER: usize = 10;
 
 /// A field of an offer that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +80,11 @@ pub(in crate::service) struct Offers {
     /// What each address has offered; what it offered wrongly counts among the calls.
     taken: Throttle,
     /// One change at a time. Not held while another server is asked.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) changing: tokio::sync::Mutex<()>,
+    /// One change of invitations and contacts at a time. Not held while another server is asked.
+    pub(super) people: tokio::sync::Mutex<()>,
+    /// What is to be looked at, since somebody said something of it.
+    pub(super) doubts: Doubts,
 }
 
 impl Offers {
@@ -84,14 +94,15 @@ impl Offers {
     /// Where the store cannot be read.
     pub(in crate::service) fn open(store: &Store, clock: Clock) -> Result<Offers, store::Error> {
         let known = store.list::<Offer>()?.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect();
-        Ok(Offers { known: RwLock::new(known), taken: Throttle::hourly(clock, ADDRESS_OFFERS_MAX), changing: Default::default() })
+        let (changing, people, doubts) = Default::default();
+        Ok(Offers { known: RwLock::new(known), taken: Throttle::hourly(clock, ADDRESS_OFFERS_MAX), changing, people, doubts })
     }
 
-    fn all(&self) -> Vec<Arc<Offer>> {
+    pub(super) fn all(&self) -> Vec<Arc<Offer>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn get(&self, id: ShareId) -> Option<Arc<Offer>> {
+    pub(super) fn get(&self, id: ShareId) -> Option<Arc<Offer>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
@@ -122,11 +133,11 @@ enum Fate {
 }
 
 impl Federation {
-    /// Takes an offer. No other server is asked anything. Gives the receiver; the same offer again changes nothing.
+    /// Takes an offer, for each of its receivers. No other server is asked anything. Gives whom it is for; the same offer again changes nothing.
     ///
     /// # Errors
     /// [`NotTaken`]. A user who is not here counts as a guess.
-    pub async fn offered(&self, share: &IncomingShare, from: IpAddr) -> Result<Arc<User>, NotTaken> {
+    pub async fn offered(&self, share: &IncomingShare, from: IpAddr) -> Result<Recipient, NotTaken> {
         if let Some(wait) = self.calls.address_waits(from) {
             return Err(NotTaken::Throttled(wait));
         }
@@ -134,42 +145,60 @@ impl Federation {
         if matches!(judged, Err(NotTaken::NoSuchUser)) {
             self.calls.failed(from, &format!("ocm:{from}"));
         }
-        let (user, offer, secret) = judged?;
-        if !self.policies.may_receive(&user.name) {
-            return Err(NotTaken::Unsupported("the administrator does not allow shares of other servers here"));
-        }
+        let (to, offer, secret) = judged?;
         let _changing = self.offers.changing.lock().await;
-        let all = self.offers.all();
-        let of_host = |known: &&Arc<Offer>| known.server().host() == offer.server().host();
-        let same = |known: &&Arc<Offer>| known.provider_id == offer.provider_id && equal(&known.digest, &offer.digest);
-        if let Some(known) = all.iter().filter(of_host).find(same) {
-            let again = known.user == user.name;
-            return if again { Ok(user) } else { Err(invalid("providerId", "is that of a share with somebody else")) };
+        let mut all = self.offers.all();
+        all.retain(|known| is_same(known, &offer));
+        let waiting: Vec<&Arc<User>> = to.users.iter().filter(|user| !all.iter().any(|known| known.user == user.name)).collect();
+        if waiting.is_empty() {
+            return Ok(to);
+        }
+        if !all.is_empty() && !to.group {
+            return Err(invalid("providerId", "is that of a share with somebody else"));
         }
         if let Some(wait) = self.offers.taken.address_waits(from) {
             return Err(NotTaken::Throttled(wait));
         }
+        let mut kept = 0;
+        for user in waiting {
+            match self.keep_offer(Offer { user: user.name.clone(), space: user.space, ..offer.clone() }, &secret).await {
+                Ok(()) => kept += 1,
+                // Who has too many to answer gets it when it is offered again.
+                Err(NotTaken::Full) if to.group => continue,
+                Err(other) => return Err(other),
+            }
+            // A group counts for several, not for each of its members.
+            if kept % MEMBERS_PER_OFFER == 1 {
+                self.offers.taken.failed(from, "offer");
+            }
+        }
+        if kept == 0 { Err(NotTaken::Full) } else { Ok(to) }
+    }
+
+    /// Writes an offer to one user. The caller has the turn to change something.
+    async fn keep_offer(&self, offer: Offer, secret: &Secret) -> Result<(), NotTaken> {
+        let all = self.offers.all();
+        let of_host = |known: &&Arc<Offer>| known.server().host() == offer.server().host();
         let pending = || all.iter().filter(|known| known.state == ReceivedState::Pending);
-        let of_user = || pending().filter(|known| known.user == user.name);
+        let of_user = || pending().filter(|known| known.user == offer.user);
         if of_user().filter(of_host).count() >= USER_HOST_OFFERS_MAX
             || of_user().count() >= USER_OFFERS_MAX
             || pending().count() >= OFFERS_MAX
         {
-            tracing::warn!(user.id = %user.name, remote.host = offer.server().host(), "an offer was refused: too many wait");
+            tracing::warn!(user.id = %offer.user, remote.host = offer.server().host(), "an offer was refused: too many wait");
             return Err(NotTaken::Full);
         }
         let id = ShareId(self.store.next_id()?);
-        let sealed = self.vault.seal(SealedIn::Offer(id), &secret).map_err(|error| NotTaken::Failed(error.into()))?;
+        let sealed = self.vault.seal(SealedIn::Offer(id), secret).map_err(|error| NotTaken::Failed(error.into()))?;
         let offer = Offer { id, secret: sealed, ..offer };
         self.store.commit(Batch::new().absent::<Offer>(&offer.key()).put(&offer)).await?;
-        self.offers.taken.failed(from, "offer");
-        tracing::info!(share.id = id.0, user.id = %user.name, remote.host = offer.server().host(), "another server offers a share");
+        tracing::info!(share.id = id.0, user.id = %offer.user, remote.host = offer.server().host(), "another server offers a share");
         self.offers.keep(offer);
-        Ok(user)
+        Ok(())
     }
 
     /// What an offer says, if it can be used: for whom, the offer without its number, and its secret.
-    fn judge(&self, share: &IncomingShare) -> Result<(Arc<User>, Offer, Secret), NotTaken> {
+    fn judge(&self, share: &IncomingShare) -> Result<(Recipient, Offer, Secret), NotTaken> {
         for (field, text) in
             [("shareWith", &share.with), ("name", &share.name), ("providerId", &share.provider_id), ("owner", &share.owner)]
         {
@@ -178,9 +207,9 @@ impl Federation {
             }
         }
         match share.share_type.as_str() {
-            "user" => {}
+            "user" | "group" => {}
             "" => return Err(invalid("shareType", "is missing")),
-            _ => return Err(NotTaken::Unsupported("only shares with single users are taken here: shareType is user")),
+            _ => return Err(NotTaken::Unsupported("only shares with users and groups are taken here: shareType is user or group")),
         }
         if !matches!(share.resource_type.as_str(), "file" | "folder") {
             return Err(NotTaken::Unsupported("only files and folders are taken here: resourceType is file or folder"));
@@ -194,7 +223,8 @@ impl Federation {
             return Err(invalid("owner", "is a user of this server"));
         }
         let (secret, at) = self.way_in(share, &owner, &sender)?;
-        let user = self.receiver_of(&share.with)?;
+        let to = self.receivers_of(share)?;
+        let user = to.users.first().ok_or(NotTaken::NoSuchUser)?;
         let collection = share.resource_type == "folder";
         let offer = Offer {
             id: ShareId(0),
@@ -216,7 +246,7 @@ impl Federation {
             received: self.clock.now(),
             expires: share.expires,
         };
-        Ok((user, offer, secret))
+        Ok((to, offer, secret))
     }
 
     /// The secret, and where it opens the share: nowhere but on the server that offers it.
@@ -252,16 +282,6 @@ impl Federation {
             Ok(url) if at_home(owner) || at_home(sender) => Ok((secret.clone(), OfferedAt::Url(url.to_string()))),
             Ok(_) | Err(_) => Err(invalid("protocol.webdav.uri", "is no https URL on the host of owner or sender")),
         }
-    }
-
-    /// The account that an offer is for. Who is disabled is as unknown as who is not there.
-    fn receiver_of(&self, with: &str) -> Result<Arc<User>, NotTaken> {
-        let with = CloudId::parse(with).map_err(|_error| invalid("shareWith", "is no address like bob@cloud.example"))?;
-        if !self.is_ours(&with) {
-            return Err(invalid("shareWith", "is not of this server"));
-        }
-        let user = self.accounts.require(with.user()).map_err(|_refusal| NotTaken::NoSuchUser)?;
-        if self.accounts.is_enabled(&user.name) { Ok(user) } else { Err(NotTaken::NoSuchUser) }
     }
 
     /// What other servers' users offer to a user or have shared, oldest first. What a user has declined is not kept.
@@ -401,7 +421,9 @@ impl Federation {
     }
 
     /// Takes away the mount of an offer, then the offer itself; `tell` its server that the receiver did it.
-    async fn end(&self, offer: &Offer, tell: bool) -> Result<()> {
+    pub(super) async fn end(&self, offer: &Offer, tell: bool) -> Result<()> {
+        // What one of a group does not want the others may: its server takes one answer for that of all.
+        let tell = tell && !self.offers.all().iter().any(|known| known.id != offer.id && is_same(known, offer));
         let batch = self.without_mount(offer).await?.delete::<Offer>(&offer.key());
         let batch = if tell { self.answer(batch, offer, "SHARE_DECLINED")? } else { batch };
         self.store.commit(batch).await?;
@@ -515,8 +537,13 @@ fn away() -> Refusal {
     Refusal::new(Reason::RemoteUnreachable, "the other server cannot be reached now; the share waits, try again later")
 }
 
-fn invalid(field: &'static str, why: &'static str) -> NotTaken {
+pub(super) fn invalid(field: &'static str, why: &'static str) -> NotTaken {
     NotTaken::Invalid(Wrong { field, why })
+}
+
+/// Whether two offers are of the same share: one is (its server, its number, its secret).
+fn is_same(one: &Offer, other: &Offer) -> bool {
+    one.server().host() == other.server().host() && one.provider_id == other.provider_id && equal(&one.digest, &other.digest)
 }
 
 /// Whether two digests are the same, in a time that does not tell where they differ (attack F5).
@@ -531,7 +558,7 @@ fn is_hidden(letter: char) -> bool {
 }
 
 /// A text of another server, as it may be shown to people.
-fn shown(text: &str, otherwise: &str) -> String {
+pub(super) fn shown(text: &str, otherwise: &str) -> String {
     let clean = |text: &str| cut(text.chars().filter(|letter| !is_hidden(*letter)).collect::<String>().trim(), DISPLAY_NAME_BYTES_MAX);
     Some(clean(text)).filter(|text| !text.is_empty()).unwrap_or_else(|| clean(otherwise))
 }

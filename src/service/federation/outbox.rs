@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::Federation;
+use super::changes::{CHANGE, as_told};
 use crate::domain::{CloudId, Secret, Timestamp};
 use crate::limits::{
     OUTBOX_AGE_MAX_SECONDS, OUTBOX_HOST_MAX, OUTBOX_HOSTS_AT_ONCE, OUTBOX_MAX, OUTBOX_TURN_MAX, OUTBOX_WAIT_MAX_SECONDS,
@@ -172,14 +173,16 @@ impl Federation {
         if let Err(error) = self.store.commit(waiting.into_iter().fold(Batch::new(), sooner)).await {
             tracing::warn!(%error, "what other servers are to be told waits for its time");
         }
-        let mut sending = FuturesUnordered::new();
+        let (mut sending, mut looking) = (FuturesUnordered::new(), FuturesUnordered::new());
         loop {
             self.settle_offers().await;
+            self.take_doubts().into_iter().for_each(|(id, doubt)| looking.push(self.look_at(id, doubt)));
             for (turn, messages) in self.due(OUTBOX_HOSTS_AT_ONCE.saturating_sub(sending.len())) {
                 sending.push(self.deliver_messages(turn, messages));
             }
             tokio::select! {
                 Some(()) = sending.next(), if !sending.is_empty() => {}
+                Some(gone) = looking.next(), if !looking.is_empty() => self.end_gone(gone).await,
                 () = self.outbox.wake.notified() => {}
                 () = self.forest.mounts().removed() => {}
                 () = tokio::time::sleep(self.pause()) => {}
@@ -193,6 +196,10 @@ impl Federation {
         let mut sending: FuturesUnordered<_> =
             self.due(usize::MAX).into_iter().map(|(turn, messages)| self.deliver_messages(turn, messages)).collect();
         while sending.next().await.is_some() {}
+        let mut looking: FuturesUnordered<_> = self.take_doubts().into_iter().map(|(id, doubt)| self.look_at(id, doubt)).collect();
+        while let Some(gone) = looking.next().await {
+            self.end_gone(gone).await;
+        }
     }
 
     /// What is due, by server, for at most so many servers that are not being told something already.
@@ -257,6 +264,9 @@ impl Federation {
             more: serde_json::from_str(&message.more).unwrap_or_default(),
         };
         let peer = self.remotes.peer(&message.to).await?;
+        let notification = if notification.kind == CHANGE { as_told(&peer, notification) } else { Some(notification) };
+        // Who does not know it finds out at the door.
+        let Some(notification) = notification else { return Ok(()) };
         self.remotes.notify(&peer, &notification).await.map(drop)
     }
 

@@ -229,7 +229,7 @@ impl Federation {
             kind: share.kind,
             expires: self.expires(share),
             secret: secret_of(sent),
-            uri: format!("{}/remote.php/dav/ocm/{}", self.public_url, share.id.0),
+            uri: self.uri_of(share.id),
             // What it grants over every hop is read at each request; this is what is said of it.
             permissions: self.shares.rights(share).await.unwrap_or(share.permissions),
         };

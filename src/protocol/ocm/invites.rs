@@ -1,0 +1,28 @@
+//! `POST /ocm/invite-accepted`: somebody elsewhere takes an invitation of one of our users up (`protocol/ocm.md` 1.7).
+
+use std::net::IpAddr;
+
+use http::{Response, StatusCode};
+
+use super::{answer, failed, refuse, wait};
+use crate::service::Services;
+use crate::service::federation::NotTakenUp;
+use crate::wire::Body;
+use crate::wire::invite::InviteAccepted;
+
+pub(super) async fn accepted(body: &[u8], services: &Services, from: IpAddr) -> Response<Body> {
+    let Some(accepted) = InviteAccepted::parse(body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
+    match services.federation().invite_accepted(&accepted, from).await {
+        Ok(inviter) => answer(StatusCode::OK, &inviter.body()),
+        Err(problem) => {
+            let text = problem.to_string();
+            match problem {
+                NotTakenUp::Invalid(_) | NotTakenUp::Unknown => refuse(StatusCode::BAD_REQUEST, &text),
+                NotTakenUp::Refused => refuse(StatusCode::FORBIDDEN, &text),
+                NotTakenUp::Taken => refuse(StatusCode::CONFLICT, &text),
+                NotTakenUp::Throttled(time) => wait(refuse(StatusCode::TOO_MANY_REQUESTS, &text), time),
+                NotTakenUp::Failed(refusal) => failed(&refusal.text),
+            }
+        }
+    }
+}
