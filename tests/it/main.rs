@@ -44,6 +44,7 @@ mod peer_hosts_states;
 mod peer_mounters_entry;
 mod peer_mounters_faults;
 mod peer_mounters_links;
+mod peer_reva;
 mod remote_attacks;
 mod remote_faults;
 mod remote_interop;
