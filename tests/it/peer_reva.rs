@@ -240,6 +240,14 @@ async fn f14_what_ocis_says_without_a_secret_is_asked_at_the_door() {
     }
     until("the new rights", PATIENCE, async || received(&server, "bob").await[0].permissions == 1).await;
     server.ask_as("bob", "PUT", "/Relativity/x.txt").body("x").expect(403).await;
+    // With the secret as well; by a wrong one nothing is asked.
+    reva.change(|state| state.writable = true);
+    for secret in ["wrong", SECRET] {
+        let mut proven = said("SHARE_CHANGE_PERMISSION", "bob");
+        proven["notification"]["sharedSecret"] = json!(secret);
+        assert_eq!(post(&server, "/ocm/notifications", &proven).await.status, 201);
+    }
+    until("the rights to write", PATIENCE, async || received(&server, "bob").await[0].permissions == 15).await;
     // What names nobody here changes nothing, and counts as a guess.
     for grantee in ["carol", "", EINSTEIN] {
         let status = post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", grantee)).await.status;
@@ -263,16 +271,23 @@ async fn f14_of_a_server_that_sends_secrets_none_is_believed_without() {
     let (server, sender) = (TestServer::with_user("bob").await, Sender::start().await);
     server.execute(Command::RemoteAllowPrivate { host: sender.host() }).await;
     let address = format!("alice@http://{}", sender.host());
-    let body = json!({"shareWith": format!("bob@{}", server.host()), "shareType": "user", "name": "pub", "resourceType": "file",
-        "providerId": "84a7ac8a-share", "owner": address, "ownerDisplayName": "Alice", "sender": address, "senderDisplayName": "Alice",
-        "protocol": {"name": "webdav", "options": {"sharedSecret": crate::support::sender::SECRET}}});
-    assert_eq!(post(&server, "/ocm/shares", &body).await.status, 201);
-    let id = received(&server, "bob").await[0].id;
-    server.execute(Command::Share(ShareCommand::Accept { user: "bob".to_owned(), id })).await;
+    for id in ["84a7ac8a-share", "second"] {
+        let body = json!({"shareWith": format!("bob@{}", server.host()), "shareType": "user", "name": "pub", "resourceType": "file",
+            "providerId": id, "owner": address, "ownerDisplayName": "Alice", "sender": address, "senderDisplayName": "Alice",
+            "protocol": {"name": "webdav", "options": {"sharedSecret": crate::support::sender::SECRET}}});
+        assert_eq!(post(&server, "/ocm/shares", &body).await.status, 201);
+        let id = received(&server, "bob").await.last().unwrap().id;
+        server.execute(Command::Share(ShareCommand::Accept { user: "bob".to_owned(), id })).await;
+    }
     sender.withdraw();
     assert_eq!(post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", "bob")).await.status, 201);
+    // What is done after it, by the same loop, is done; it is still there, though its door is closed.
+    let second = received(&server, "bob").await[1].id;
+    server.execute(Command::Share(ShareCommand::Decline { user: "bob".to_owned(), id: second })).await;
+    sender.wait_told("SHARE_DECLINED", "second").await;
     server.running().services.federation().round().await;
-    assert_eq!(received(&server, "bob").await[0].state, "accepted", "it stays, though its door is closed");
+    let rows = received(&server, "bob").await;
+    assert_eq!((rows.len(), rows[0].state.as_str()), (1, "accepted"));
     // By whom it is said so often, is slowed.
     let mut last = 201;
     for _ in 0..60 {
