@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::service::admin::{GroupCommand, ShareCommand, TrashCommand};
+use crate::service::admin::{FederationTerms, GroupCommand, ShareCommand, TrashCommand, TrustedCommand};
 
 /// A WebDAV server whose users mount each other's public links across servers.
 #[derive(Debug, Parser)]
@@ -246,6 +246,8 @@ pub(super) enum SharingVerb {
         /// What it is to be
         value: String,
     },
+    /// Which other servers take part in sharing, after changing that if asked to
+    Federation(FederationTerms),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -400,6 +402,21 @@ pub(super) enum RemoteVerb {
     Remove {
         /// host or host:port
         host: String,
+    },
+    /// Servers that are trusted as partners in sharing
+    #[command(subcommand)]
+    Trusted(TrustedCommand),
+    /// Print what an administrator of oCIS, OpenCloud or CERNBox must add to ocmproviders.json
+    Ocmproviders,
+    /// Say that a server has another name now: mounts, shares and decisions move there
+    Rename {
+        /// host or host:port, as it was
+        old: String,
+        /// host or host:port, as it is now
+        new: String,
+        /// Do not ask the new server whether it opens what the old one shared
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -20,7 +20,7 @@ use clap::Parser as _;
 use self::args::{Args, Verb};
 use self::output::Out;
 use crate::service::Refusal;
-use crate::service::admin::Command;
+use crate::service::admin::{Command, ServersCommand};
 
 /// Why a command ends without having done its work.
 #[derive(Debug)]
@@ -88,11 +88,12 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::Trash(command) => manage::print(&settings, command.into(), out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,
         Verb::Sharing(command) => {
-            let set = match command {
-                args::SharingVerb::Show => None,
-                args::SharingVerb::Set { rule, value } => Some((rule, value)),
+            let command = match command {
+                args::SharingVerb::Show => Command::Sharing { set: None },
+                args::SharingVerb::Set { rule, value } => Command::Sharing { set: Some((rule, value)) },
+                args::SharingVerb::Federation(terms) => Command::Servers(ServersCommand::Federation(terms)),
             };
-            manage::print(&settings, Command::Sharing { set }, out).await?;
+            manage::print(&settings, command, out).await?;
         }
         Verb::Maintenance { what } => manage::maintenance(&settings, what, out).await?,
         Verb::Scan { user } => manage::scan(&settings, user, out).await?,

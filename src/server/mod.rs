@@ -237,6 +237,8 @@ fn background(tasks: &Tasks, services: &Services) {
     tasks.spawn_until_stop(async move { federating.federation().run().await });
     let sent = services.clone();
     tasks.spawn_until_stop(async move { sent.federation().follow_ends().await });
+    let trusting = services.clone();
+    tasks.spawn_until_stop(async move { trusting.federation().follow_trusted().await });
     let exporting = services.clone();
     tasks.spawn_until_stop(async move {
         loop {

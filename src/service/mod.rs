@@ -13,6 +13,7 @@ pub mod link_details;
 pub mod login_flow;
 pub mod maintenance;
 pub mod mounts;
+pub mod partners;
 pub mod passwords;
 pub mod policy;
 mod refusal;

@@ -16,7 +16,7 @@ use super::setup::{Options, state_folder};
 use super::{Reason, Refusal};
 use crate::domain::{At, Clock, Mount, MountId, MountState, Name, Offer, OfflineCause, Secret, TreePath, User, UserName, Write};
 use crate::limits::USER_MOUNTS_MAX;
-use crate::mount::Mounts;
+use crate::mount::{MountHandle, Mounts};
 use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remotes, Scheme};
 use crate::store::{Batch, Store};
 use crate::tree::Forest;
@@ -34,7 +34,7 @@ pub struct Mounting {
     own_hosts: Vec<String>,
     policies: Option<Arc<Policies>>,
     /// One change at a time. Not held while a remote is asked.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) changing: tokio::sync::Mutex<()>,
 }
 
 /// A share that another server offered, as it is mounted.
@@ -84,11 +84,7 @@ impl Mounting {
     /// The same under the administrator's rules: who may mount, and whose mounts open.
     pub(super) fn under(mut self, policies: Arc<Policies>) -> Mounting {
         let judge = Arc::clone(&policies);
-        self.forest.judge_mounts(move |mount| {
-            // The usual case needs no look at the record.
-            let switch = &judge.current().incoming;
-            (switch.on && switch.except.is_empty()) || judge.may_receive(&mount.record().user)
-        });
+        self.forest.judge_mounts(move |mount| is_open(&judge, mount));
         self.policies = Some(policies);
         self
     }
@@ -117,8 +113,10 @@ impl Mounting {
             return Err(Refusal::refused("the administrator does not allow users to mount public link shares"));
         }
         self.not_ourselves(url)?;
+        self.not_denied(url)?;
         let given = password.is_some();
         let probe = self.remotes.probe(url, password.clone()).await.map_err(|fault| explain(&fault, given))?;
+        self.not_denied(&probe.dav_url)?;
         let wanted = wanted_name(name, &probe)?;
         let changing = self.changing.lock().await;
         if self.list(user).len() >= USER_MOUNTS_MAX {
@@ -215,6 +213,16 @@ impl Mounting {
         });
         match authority {
             Some(authority) if self.own_hosts.contains(&authority) => Err(Refusal::refused("this link leads to this server itself")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The administrator's list of servers with which nothing is exchanged holds for links as well.
+    fn not_denied(&self, url: &str) -> Result<()> {
+        match &self.policies {
+            Some(policies) if policies.partners().is_denied(url) => {
+                Err(Refusal::refused("the administrator does not allow mounts of that server"))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -320,13 +328,17 @@ impl Mounting {
     /// The mounts that the administrator's rules keep closed.
     pub(super) fn closed(&self) -> Vec<MountId> {
         let all = self.mounts().all();
-        all.iter().filter(|mount| !self.may_mount(&mount.record().user)).map(|mount| mount.id()).collect()
+        all.iter().filter(|mount| !self.is_open(mount)).map(|mount| mount.id()).collect()
     }
 
     /// Lets clients look through the mounts that were closed and no longer are: what changed there meanwhile they were refused.
     pub(super) fn look_again(&self, closed: &[MountId]) {
-        let opened = closed.iter().filter_map(|id| self.mounts().get(*id)).filter(|mount| self.may_mount(&mount.record().user));
+        let opened = closed.iter().filter_map(|id| self.mounts().get(*id)).filter(|mount| self.is_open(mount));
         opened.for_each(|mount| mount.note_reopened());
+    }
+
+    fn is_open(&self, mount: &MountHandle) -> bool {
+        self.policies.as_ref().is_none_or(|policies| is_open(policies, mount))
     }
 
     fn may_mount(&self, user: &UserName) -> bool {
@@ -349,6 +361,19 @@ impl Mounting {
             MountState::Loop => ("loop", "the mounted folder leads back to this server".to_owned()),
         }
     }
+}
+
+/// Whether the administrator lets a mount be looked into: by its user, and by its server. Denied servers are so for links as well; the other
+/// list is for what is offered alone.
+fn is_open(policies: &Policies, mount: &MountHandle) -> bool {
+    let (policy, partners) = (policies.current(), policies.partners());
+    // The usual case needs no look at the record.
+    if policy.incoming.on && policy.incoming.except.is_empty() && partners.is_open() {
+        return true;
+    }
+    let record = mount.record();
+    let server = if mount.is_offered() { partners.takes_part(&record.url) } else { !partners.is_denied(&record.url) };
+    server && policies.may_receive(&record.user)
 }
 
 fn offline(cause: OfflineCause, mount: &Mount) -> String {

@@ -73,7 +73,7 @@ impl Mounting {
         self.apply_trust()
     }
 
-    fn apply_trust(&self) -> Result<()> {
+    pub(super) fn apply_trust(&self) -> Result<()> {
         self.remotes.set_trust(self.store.list::<RemoteTrust>()?);
         Ok(())
     }

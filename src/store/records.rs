@@ -55,6 +55,8 @@ pub enum Table {
     SharedLinks = 19,
     /// Which links shares with users of other servers come from, by the share's id.
     GivenLinks = 20,
+    /// Offers of trusted servers that are to be accepted without asking, by the offer's id.
+    Welcomes = 25,
 }
 
 /// Something that is kept as one record.

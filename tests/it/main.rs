@@ -36,6 +36,8 @@ mod ocs_maintenance;
 mod ocs_share_info;
 mod ocs_shares;
 mod ocs_users;
+mod partners;
+mod partners_renamed;
 mod peer_hosts_life;
 mod peer_hosts_links;
 mod peer_hosts_quirks;

@@ -101,6 +101,7 @@ async fn shares(body: &[u8], services: &Services, from: IpAddr) -> Response<Body
                     let errors = json!([{"name": wrong.field, "message": wrong.why}]);
                     answer(StatusCode::BAD_REQUEST, &json!({"message": text, "validationErrors": errors}))
                 }
+                NotTaken::NotAllowed => refuse(StatusCode::FORBIDDEN, &text),
                 NotTaken::NoSuchUser => refuse(StatusCode::BAD_REQUEST, &text),
                 NotTaken::Unsupported(_) => refuse(StatusCode::NOT_IMPLEMENTED, &text),
                 NotTaken::Full => wait(refuse(StatusCode::SERVICE_UNAVAILABLE, &text), LATER),

@@ -28,6 +28,7 @@ async fn offered(call: &Call) -> Answer {
             let text = problem.to_string();
             Err(match problem {
                 NotTaken::Invalid(_) => Problem::bad_request(text),
+                NotTaken::NotAllowed => Problem::forbidden(text),
                 NotTaken::NoSuchUser => Problem::bad_request("User does not exist"),
                 NotTaken::Unsupported(_) => Problem::new(501, text),
                 NotTaken::Full => Problem::unavailable(),

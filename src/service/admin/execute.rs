@@ -71,6 +71,7 @@ impl Services {
                 self.mounting().forget(&host).await?;
                 Ok(Outcome::Done(format!("nothing is decided about {host} any more")))
             }
+            Command::Servers(command) => Box::pin(self.servers(command)).await,
             Command::Share(command) => self.execute_share(command).await,
             Command::Group(command) => self.execute_group(command).await,
             Command::Sharing { set } => self.rules(set).await,

@@ -5,6 +5,7 @@ mod account;
 mod execute;
 mod groups;
 mod rows;
+mod servers;
 mod shares;
 mod trash;
 
@@ -14,6 +15,7 @@ pub use account::AccountCommand;
 pub use execute::{end_of, last_day};
 pub use groups::{GroupCommand, GroupRow};
 pub use rows::{AppPasswordRow, CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
+pub use servers::{FederationRow, FederationTerms, ServersCommand, TrustedCommand, TrustedRow};
 pub use shares::{ReceivedRow, ShareCommand, ShareRow, ShareTerms};
 pub use trash::{TrashCommand, TrashRow};
 
@@ -188,6 +190,8 @@ pub enum Command {
         /// Which; absolute.
         folder: String,
     },
+    /// Other servers as partners.
+    Servers(ServersCommand),
 }
 
 /// The terms of a link, as a person writes them; none keeps what is, or the default.
@@ -249,4 +253,10 @@ pub enum Outcome {
     Scans(Vec<ScanRow>),
     /// What was checked.
     Checks(Vec<CheckRow>),
+    /// Trusted servers.
+    Trusted(Vec<TrustedRow>),
+    /// Who takes part in federated sharing.
+    Federation(FederationRow),
+    /// A text for another program.
+    Document(String),
 }

@@ -52,9 +52,10 @@ impl Federation {
         Ok(Arc::new(Share { permissions: share.permissions & granted, ..Share::clone(&share) }))
     }
 
-    /// Whether its owner or its sharer is disabled, or the administrator does not let what they share go to other servers.
+    /// Whether its owner or its sharer is disabled, or the administrator does not let what they share go to other servers, or to this one.
     pub(super) fn is_closed(&self, share: &Share) -> bool {
-        [&share.owner, &share.shared_by].iter().any(|user| self.gate.disabled.holds(user) || !self.policies.may_send(user))
+        let elsewhere = matches!(&share.with, ShareWith::Remote(to) if !self.policies.partners().takes_part(&to.url()));
+        elsewhere || [&share.owner, &share.shared_by].iter().any(|user| self.gate.disabled.holds(user) || !self.policies.may_send(user))
     }
 
     /// The share of a number, for whoever brings its secret.

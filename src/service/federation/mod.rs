@@ -11,8 +11,10 @@ mod inbox;
 mod not_sent;
 mod offers;
 mod outbox;
+mod renamed;
 mod replies;
 mod sent;
+mod trusted;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ pub use inbox::{Heard, Unheard};
 pub use not_sent::NotSent;
 pub use offers::{NotTaken, Wrong};
 pub use outbox::Waiting;
+pub use renamed::Moved;
 
 pub(super) use offers::Offers;
 pub(super) use outbox::Outbox;

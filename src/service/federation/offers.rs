@@ -48,6 +48,9 @@ pub enum NotTaken {
     /// It is for nobody here.
     #[error("there is no such user here")]
     NoSuchUser,
+    /// The administrator takes no shares of that server.
+    #[error("shares of your server are not taken here; ask the administrator of this one")]
+    NotAllowed,
     /// It is of a kind that is not offered here.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -74,7 +77,9 @@ pub(in crate::service) struct Offers {
     /// What each address has offered; what it offered wrongly counts among the calls.
     taken: Throttle,
     /// One change at a time. Not held while another server is asked.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) changing: tokio::sync::Mutex<()>,
+    /// Rung when something came that is to be accepted without asking.
+    pub(super) welcome: tokio::sync::Notify,
 }
 
 impl Offers {
@@ -84,18 +89,23 @@ impl Offers {
     /// Where the store cannot be read.
     pub(in crate::service) fn open(store: &Store, clock: Clock) -> Result<Offers, store::Error> {
         let known = store.list::<Offer>()?.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect();
-        Ok(Offers { known: RwLock::new(known), taken: Throttle::hourly(clock, ADDRESS_OFFERS_MAX), changing: Default::default() })
+        Ok(Offers {
+            known: RwLock::new(known),
+            taken: Throttle::hourly(clock, ADDRESS_OFFERS_MAX),
+            changing: Default::default(),
+            welcome: Default::default(),
+        })
     }
 
-    fn all(&self) -> Vec<Arc<Offer>> {
+    pub(super) fn all(&self) -> Vec<Arc<Offer>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn get(&self, id: ShareId) -> Option<Arc<Offer>> {
+    pub(super) fn get(&self, id: ShareId) -> Option<Arc<Offer>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    fn keep(&self, offer: Offer) -> Arc<Offer> {
+    pub(super) fn keep(&self, offer: Offer) -> Arc<Offer> {
         let offer = Arc::new(offer);
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(offer.id, Arc::clone(&offer));
         offer
@@ -161,10 +171,12 @@ impl Federation {
         let id = ShareId(self.store.next_id()?);
         let sealed = self.vault.seal(SealedIn::Offer(id), &secret).map_err(|error| NotTaken::Failed(error.into()))?;
         let offer = Offer { id, secret: sealed, ..offer };
-        self.store.commit(Batch::new().absent::<Offer>(&offer.key()).put(&offer)).await?;
+        let batch = self.welcome(Batch::new().absent::<Offer>(&offer.key()).put(&offer), &offer);
+        self.store.commit(batch).await?;
         self.offers.taken.failed(from, "offer");
         tracing::info!(share.id = id.0, user.id = %user.name, remote.host = offer.server().host(), "another server offers a share");
         self.offers.keep(offer);
+        self.offers.welcome.notify_one();
         Ok(user)
     }
 
@@ -190,6 +202,9 @@ impl Federation {
         }
         let owner = CloudId::parse(&share.owner).map_err(|_error| invalid("owner", "is no address like alice@cloud.example"))?;
         let sender = CloudId::parse(&share.sender).map_err(|_error| invalid("sender", "is no address like alice@cloud.example"))?;
+        if [&owner, &sender].into_iter().any(|address| !self.is_ours(address) && !self.policies.partners().takes_part(&address.url())) {
+            return Err(NotTaken::NotAllowed);
+        }
         if self.is_ours(&owner) {
             return Err(invalid("owner", "is a user of this server"));
         }
@@ -297,6 +312,9 @@ impl Federation {
         if !self.policies.may_receive(&user.name) {
             return Err(Refusal::refused("the administrator does not allow shares of other servers"));
         }
+        if !self.is_allowed(&offer) {
+            return Err(Refusal::refused("the administrator does not allow shares of that server"));
+        }
         let secret = self.vault.open_sealed(SealedIn::Offer(id), &offer.secret)?;
         let opened = self.open_offer(&offer, &secret).await?;
         let changing = self.offers.changing.lock().await;
@@ -333,7 +351,7 @@ impl Federation {
     }
 
     /// Asks the server of an offer for the share.
-    async fn open_offer(&self, offer: &Offer, secret: &Secret) -> Result<Opened> {
+    pub(super) async fn open_offer(&self, offer: &Offer, secret: &Secret) -> Result<Opened> {
         let address = offer.server();
         let (server, url, ways): (String, String, &[AuthScheme]) = match &offer.at {
             OfferedAt::Discovered => {

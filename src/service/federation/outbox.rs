@@ -30,9 +30,9 @@ const ROUND_EVERY: Duration = Duration::from_secs(60);
 
 /// One message, as it is kept.
 #[derive(Clone, Serialize, Deserialize)]
-struct Message {
+pub(super) struct Message {
     id: u64,
-    to: CloudId,
+    pub(super) to: CloudId,
     kind: String,
     provider_id: String,
     /// Encrypted at rest.
@@ -43,6 +43,13 @@ struct Message {
     tries: u32,
     /// When it is tried next.
     due: Timestamp,
+}
+
+impl Message {
+    /// The same for another server: that of the same address under its new name.
+    pub(super) fn readdressed(self, to: CloudId) -> Message {
+        Message { to, ..self }
+    }
 }
 
 impl Record for Message {

@@ -87,6 +87,9 @@ impl Federation {
             return Err(Refusal::refused("nobody shares with themselves").into());
         }
         let local = if self.is_ours(&to) { Some(self.local(&to)?) } else { None };
+        if local.is_none() {
+            self.policies.partners().judge(&to)?;
+        }
         let with = local.map_or_else(|| ShareWith::Remote(to.clone()), ShareWith::User);
         let with = self.shares.receiver(&with, &parent.owner, &parent.shared_by)?;
         let made: Vec<_> = self.forest.shares().of_node(parent.node).into_iter().filter(|share| share.parent == Some(parent.id)).collect();

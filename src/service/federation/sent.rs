@@ -98,7 +98,7 @@ impl Ledger {
         self.index.read().unwrap_or_else(PoisonError::into_inner).given.values().cloned().collect()
     }
 
-    fn all(&self) -> Vec<Arc<SentShare>> {
+    pub(super) fn all(&self) -> Vec<Arc<SentShare>> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).by_share.values().cloned().collect()
     }
 
@@ -150,7 +150,7 @@ impl Federation {
         if [&share.shared_by, &share.owner].iter().any(|user| !self.policies.may_send(user)) {
             return Err(Refusal::refused("the administrator does not allow sharing with other servers"));
         }
-        Ok(())
+        if let ShareWith::Remote(to) = &share.with { self.policies.partners().judge(to) } else { Ok(()) }
     }
 
     /// The account of this server that an address names.
