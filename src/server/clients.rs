@@ -40,11 +40,12 @@ impl Asked<'_> {
         let form = Form::of(path, &request);
         let scripted = request.headers().contains_key(X_REQUESTED_WITH);
         let proof = proof(&request, &self.app.services.options().own_hosts);
+        let base = self.known_at(&request);
         let mut response = match self.session(request.headers()).await {
             Ok(Some(_)) if proof == Proof::Foreign => form.refuse(Problem::foreign()),
             Ok(session) => {
                 let (via, address) = (self.via.clone(), self.client.address);
-                let caller = Caller { session, via, address, may_change: proof == Proof::Sent };
+                let caller = Caller { session, via, address, base, may_change: proof == Proof::Sent };
                 ocs::handle(request, path, &self.app.services, caller).await
             }
             Err(denied) => self.ocs_denied(denied, form),
@@ -157,6 +158,7 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         | Route::Kept { .. }
         | Route::Bulk
         | Route::GiveToServer
+        | Route::External
         | Route::TestRemote
         | Route::NoContent
         | Route::Unknown => answers::unavailable(MAINTENANCE_WAIT),

@@ -128,6 +128,7 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::Ocm { call } => ocm::handle(request, call, &app.services, client.address).await,
         Route::Ocs { path } => asked.ocs(request, &path).await,
         Route::ShareInfo => asked.share_info(request).await,
+        Route::External => asked.add_external(request).await,
         Route::GiveToServer => asked.give_to_server(request).await,
         Route::OldPage => asked.old_page(&request),
         Route::Provider => asked.provider(request.method()),

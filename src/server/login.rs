@@ -117,14 +117,26 @@ impl Asked<'_> {
     /// Where the client found this server, if that is a name of ours; else where it is meant to be found. A header must not turn the user to
     /// another host (attack L10). A server that was not told its address knows no better than the client, who talks to it there.
     fn found_at(&self, request: &Request<Body>) -> String {
-        let options = self.app.services.options();
-        let known = |host: &Authority| options.own_hosts.iter().any(|own| href::same_authority(own, host.as_str()));
-        match host(request).filter(|host| !self.app.has_public_url || known(host)) {
+        self.url_at(host(request).filter(|host| !self.app.has_public_url || self.is_own(host)))
+    }
+
+    /// What links begin with in answers: the name that the caller uses, if it is one of ours that others can use as well.
+    pub(super) fn known_at(&self, request: &Request<Body>) -> String {
+        let is_name = |host: &Authority| host.host().contains(|letter: char| letter.is_ascii_alphabetic()) && !host.host().starts_with('[');
+        self.url_at(host(request).filter(|host| self.is_own(host) && (!self.app.has_public_url || is_name(host))))
+    }
+
+    fn is_own(&self, host: &Authority) -> bool {
+        self.app.services.options().own_hosts.iter().any(|own| href::same_authority(own, host.as_str()))
+    }
+
+    fn url_at(&self, host: Option<Authority>) -> String {
+        match host {
             Some(host) => {
                 let scheme = if self.is_secure() { "https" } else { "http" };
                 format!("{scheme}://{host}{}", self.app.prefix)
             }
-            None => options.public_url.clone(),
+            None => self.app.services.options().public_url.clone(),
         }
     }
 

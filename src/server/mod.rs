@@ -8,6 +8,7 @@ mod basic;
 mod body;
 mod clients;
 pub mod control;
+mod external;
 mod give;
 mod http;
 pub mod listen;

@@ -83,6 +83,8 @@ pub(super) enum Route {
     ShareInfo,
     /// `/index.php/apps/federatedfilesharing/createFederatedShare`: another server asks for a link's share for its user.
     GiveToServer,
+    /// `/index.php/apps/files_sharing/external`: a link of another server is to be mounted.
+    External,
     /// `/public.php?service=files&t=TOKEN`: the page of a link, as ownCloud 7 wrote it.
     OldPage,
     /// `/ocs-provider/`: where mounting servers find the roots of links.
@@ -221,6 +223,7 @@ impl Route {
             Route::LinkPage { page: Page::Download, .. } => "link-download",
             Route::Status => "status",
             Route::ShareInfo => "share-info",
+            Route::External => "external",
             Route::GiveToServer => "give-to-server",
             Route::OldPage => "old-link-page",
             Route::Provider => "provider",
@@ -268,6 +271,7 @@ fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
     match (script, path) {
         ("", "/status.php") => Some(Route::Status),
         (_, "/apps/files_sharing/shareinfo") => Some(Route::ShareInfo),
+        (_, "/apps/files_sharing/external") => Some(Route::External),
         (_, "/apps/federatedfilesharing/createFederatedShare") => Some(Route::GiveToServer),
         (_, "/apps/files_sharing/testremote") => Some(Route::TestRemote),
         (_, "/204") => Some(Route::NoContent),
@@ -353,6 +357,7 @@ mod tests {
         check("/index.php/status.php", Route::Unknown);
         check("/index.php/apps/files_sharing/shareinfo", Route::ShareInfo);
         check("/index.php/apps/files_sharing/testremote", Route::TestRemote);
+        check("/index.php/apps/files_sharing/external", Route::External);
         check("/public.php", Route::OldPage);
         for path in ["/ocs-provider/", "/ocs-provider", "/ocs-provider/index.php", "//ocs-provider/"] {
             check(path, Route::Provider);

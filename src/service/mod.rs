@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod admin;
 pub mod backup;
 mod doctor;
+pub mod external;
 pub mod federation;
 pub mod groups;
 pub mod link_details;

@@ -23,6 +23,8 @@ use crate::tree::Forest;
 
 /// How long whoever mounts something waits for the first look at it; after that the poll looks.
 const FIRST_LOOK_TIME: Duration = Duration::from_secs(10);
+/// Most of an owner's name that is kept, in characters, where somebody else than the remote says it.
+const OWNER_CHARS_MAX: usize = 64;
 
 /// The mounts of a server as users and administrators change them.
 pub struct Mounting {
@@ -36,6 +38,19 @@ pub struct Mounting {
     /// One change at a time. Not held while a remote is asked.
     pub(super) changing: tokio::sync::Mutex<()>,
 }
+
+/// A link or WebDAV URL that is to be mounted.
+pub(super) struct NewMount<'a> {
+    pub(super) url: &'a str,
+    /// Name of the mountpoint, where the remote's does not do.
+    pub(super) name: Option<&'a str>,
+    pub(super) password: Option<Secret>,
+    /// How the owner is shown where the remote does not say.
+    pub(super) owner: &'a str,
+}
+
+/// Why something cannot be mounted, in words; and whether a password was given.
+type Explain = fn(&ProbeFault, bool) -> Refusal;
 
 /// A share that another server offered, as it is mounted.
 pub(super) struct Offered {
@@ -109,6 +124,15 @@ impl Mounting {
     /// # Errors
     /// Why it cannot be mounted, and what to do about it; [`Reason::NeedsPassword`] where a password is all that is missing.
     pub async fn add(&self, user: &User, url: &str, name: Option<&str>, password: Option<Secret>) -> Result<Mount> {
+        self.add_as(user, NewMount { url, name, password, owner: "" }, explain).await
+    }
+
+    /// [`Mounting::add`], with its own words for what is wrong there.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn add_as(&self, user: &User, new: NewMount<'_>, explain: Explain) -> Result<Mount> {
+        let NewMount { url, name, password, owner } = new;
         if !self.may_mount(&user.name) {
             return Err(Refusal::refused("the administrator does not allow users to mount public link shares"));
         }
@@ -133,7 +157,11 @@ impl Mounting {
             vendor: probe.vendor,
             kind: probe.kind,
             name: probe.name,
-            owner: probe.owner,
+            owner: if probe.owner.is_empty() {
+                owner.chars().filter(|letter| !letter.is_control()).take(OWNER_CHARS_MAX).collect()
+            } else {
+                probe.owner
+            },
             page: probe.page,
             state: MountState::Online,
             root_etag: None,

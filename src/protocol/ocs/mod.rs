@@ -17,6 +17,7 @@ mod groups;
 mod membership;
 mod parameters;
 mod passwords;
+mod recommended;
 mod remote_shares;
 mod share_rows;
 mod sharees;
@@ -63,6 +64,7 @@ async fn answer(call: &Call) -> Answer {
         ["apps", "files_downloadlimit", "api", "v1", token, "limit"] => downloads::limit(call, token).await,
         ["apps", "files_sharing", "api", "v1", "remote_shares", rest @ ..] => remote_shares::answer(call, rest).await,
         ["apps", "files_sharing", "api", "v1", "sharees"] => sharees::sharees(call),
+        ["apps", "files_sharing", "api", "v1", "sharees_recommended"] => recommended::recommended(call),
         // Clients ask which applications a web interface would show; there are none.
         ["core", "navigation", "apps"] => call.session().map(|_session| Value::nothing()),
         _ => Err(Problem::unknown()),

@@ -60,7 +60,7 @@ impl Call {
         };
         let mut fields = self.common(&common).await?;
         let secret = || if link.password_hash.is_some() { REDACTED.into() } else { Value::Null };
-        let url = format!("{}/s/{}", self.services.options().public_url, link.token.expose());
+        let url = format!("{}/s/{}", self.base(), link.token.expose());
         let shown = if link.password_hash.is_some() { REDACTED } else { "(Shared link)" };
         fields.extend([
             ("share_with", secret()),

@@ -70,6 +70,11 @@ pub struct Federation {
 }
 
 impl Federation {
+    /// Who makes us knock at other servers.
+    pub(in crate::service) fn knocks(&self) -> &Throttle {
+        &self.knocks
+    }
+
     /// The address of one of our users.
     ///
     /// # Errors
