@@ -35,6 +35,8 @@ pub(super) enum SealedIn {
     Offer(ShareId),
     /// The secret in what another server is still to be told, by its number.
     Outbox(u64),
+    /// The secret of a share that another server made because a user of ours asked for it.
+    Asked(ShareId),
 }
 
 impl SealedIn {
@@ -44,6 +46,7 @@ impl SealedIn {
             SealedIn::Mount(MountId(number)) => (b"", number),
             SealedIn::Offer(ShareId(number)) => (b"offer", number),
             SealedIn::Outbox(number) => (b"outbox", number),
+            SealedIn::Asked(ShareId(number)) => (b"asked", number),
         };
         Aad::from([kind, &number.to_be_bytes()].concat())
     }
@@ -118,7 +121,7 @@ mod tests {
         assert!(matches!(again.open_sealed(SealedIn::Mount(MountId(1)), sealed.get(1..).unwrap()), Err(Error::Damaged)));
         let other = Vault::open(&folder.path().join("other.key")).unwrap();
         assert!(matches!(other.open_sealed(SealedIn::Mount(MountId(1)), &sealed), Err(Error::Damaged)));
-        for other in [SealedIn::Offer(ShareId(1)), SealedIn::Outbox(1)] {
+        for other in [SealedIn::Offer(ShareId(1)), SealedIn::Outbox(1), SealedIn::Asked(ShareId(1))] {
             assert!(matches!(again.open_sealed(other, &sealed), Err(Error::Damaged)), "{other:?}");
             let theirs = again.seal(other, &secret).unwrap();
             assert_eq!(again.open_sealed(other, &theirs).unwrap(), secret);

@@ -57,6 +57,8 @@ pub enum Table {
     GivenLinks = 20,
     /// Offers of trusted servers that are to be accepted without asking, by the offer's id.
     Welcomes = 25,
+    /// Shares that servers elsewhere made because users here asked for them, by id.
+    AskedShares = 26,
 }
 
 /// Something that is kept as one record.

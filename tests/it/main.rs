@@ -15,6 +15,7 @@ mod dav_locks;
 mod dav_outside;
 mod dav_sync;
 mod external_links;
+mod federated_asking;
 mod federated_reshares;
 mod federated_sent;
 mod federation;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::domain::{
-    CloudId, Error, GroupName, Link, LinkId, NodeId, Permissions, ReceivedState, Secret, Share, ShareId, ShareWith, Timestamp, TreePath,
-    User, UserName,
+    CloudId, Error, GroupName, Link, LinkId, NodeId, Offer, Permissions, ReceivedState, Secret, Share, ShareId, ShareWith, Timestamp,
+    TreePath, User, UserName,
 };
 use crate::limits::SHARE_NOTE_BYTES_MAX;
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
 use crate::protocol::ocs::share_rows::{GROUP, LINK, REMOTE, USER};
 use crate::service::admin::end_of;
+use crate::service::federation::{AskedShare, Made};
 use crate::service::link_details::DetailChange;
 use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::sharing::{LinkChange, NewLink};
@@ -60,11 +61,16 @@ enum Found {
     /// The caller made it, or owns what is shared.
     Managed(Arc<Share>),
     Received(Received),
+    /// The caller asked the server of an offered share for it.
+    Asked(Box<(AskedShare, Arc<Offer>)>),
 }
 
 fn find(call: &Call, user: &User, id: u64) -> Result<Found, Problem> {
     if let Some(link) = call.services.sharing().get(LinkId(id)).filter(|link| call.services.sharing().may_manage(user, link)) {
         return Ok(Found::Link(link));
+    }
+    if let Some(found) = call.services.federation().asked(ShareId(id)).filter(|(asked, _)| asked.space == user.space) {
+        return Ok(Found::Asked(Box::new(found)));
     }
     let shares = call.services.forest().shares();
     let share = shares.get(ShareId(id)).ok_or_else(wrong_id)?;
@@ -86,6 +92,7 @@ async fn one(call: &Call, user: &User, id: u64) -> Answer {
                 Found::Link(link) => call.services.sharing().remove(link.id).await?,
                 Found::Managed(share) => call.services.shares().remove(share.id).await?,
                 Found::Received((share, _)) => drop(call.services.shares().decline(user, share.id).await?),
+                Found::Asked(found) => call.services.federation().undo_asked(found.0.id).await?,
             }
             Ok(Value::nothing())
         }
@@ -98,6 +105,7 @@ async fn row(call: &Call, user: &User, found: &Found) -> Answer {
         Found::Link(link) => call.link_row(user, link).await,
         Found::Managed(share) => call.share_row(user, share, None).await,
         Found::Received((share, end)) => call.share_row(user, share, Some(end)).await,
+        Found::Asked(found) => call.asked_row(&found.0, &found.1).await,
     }
 }
 
@@ -162,6 +170,13 @@ async fn list(call: &Call, user: &User) -> Answer {
     for share in call.services.shares().list(user).into_iter().filter(|share| asked(share.node) && wanted(type_of(&share.with))) {
         rows.push(call.share_row(user, &share, None).await?);
     }
+    for made in call.services.federation().asked_by(user)? {
+        let Some((made, offer)) = call.services.federation().asked(made.id) else { continue };
+        let root = offer.mount.and_then(|mount| call.services.forest().mounts().get(mount)).map(|handle| handle.root().id);
+        if root.map_or(nodes.is_none(), asked) && wanted(REMOTE) {
+            rows.push(call.asked_row(&made, &offer).await?);
+        }
+    }
     for link in call.services.sharing().list(user).into_iter().filter(|link| asked(link.node) && wanted(LINK)) {
         rows.push(call.link_row(user, &link).await?);
     }
@@ -221,9 +236,14 @@ async fn create(call: &Call, user: &User) -> Answer {
     let permissions = permissions(call)?;
     let note = call.parameters.get("note").unwrap_or_default().to_owned();
     // Rights that a file cannot have are left out, as clients expect who send the same for both.
-    let sent = call.services.federation().send(user, NewShare { path, with, permissions, expires, note }).await;
-    let share = sent.map_err(crate::service::Refusal::from)?;
-    call.share_row(user, &share, None).await
+    let made = call.services.federation().share(user, NewShare { path, with, permissions, expires, note }).await;
+    match made.map_err(crate::service::Refusal::from)? {
+        Made::Share(share) => call.share_row(user, &share, None).await,
+        Made::Asked(asked) => {
+            let (asked, offer) = call.services.federation().asked(asked.id).ok_or_else(wrong_id)?;
+            call.asked_row(&asked, &offer).await
+        }
+    }
 }
 
 async fn create_link(call: &Call, user: &User, (path, entry): (TreePath, &Entry), expires: Option<Timestamp>) -> Answer {
@@ -262,6 +282,7 @@ async fn update(call: &Call, user: &User, found: Found) -> Answer {
             call.share_row(user, &changed, None).await
         }
         Found::Received(_) => Err(Problem::forbidden("Only who shared this may change it")),
+        Found::Asked(_) => Err(Problem::forbidden("The owner's server made this share: end it, and share again")),
     }
 }
 

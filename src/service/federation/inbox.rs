@@ -97,8 +97,11 @@ impl Federation {
         Ok(Heard::Done)
     }
 
-    /// Something about a share that we sent.
+    /// Something about a share that we sent, or asked another server for.
     async fn on_sent(&self, notification: &Notification, from: IpAddr) -> Result<Heard, Unheard> {
+        if self.asked_heard(notification).await? {
+            return Ok(Heard::Done);
+        }
         let (id, secret) = (notification.provider_id.as_str(), &notification.secret);
         match notification.kind.as_str() {
             "SHARE_ACCEPTED" => self.on_accepted(id, secret).await?,

@@ -5,6 +5,7 @@
 //! **Invariants:** a secret is durable before the other server learns it; rights are worked out over the whole chain at each request; nothing
 //! that another server says ends more than the share whose secret it knows.
 
+mod asking;
 mod door;
 mod given;
 mod inbox;
@@ -18,6 +19,7 @@ mod trusted;
 
 use std::sync::Arc;
 
+pub use asking::{AskedShare, Made};
 pub use given::NotGiven;
 pub use inbox::{Heard, Unheard};
 pub use not_sent::NotSent;

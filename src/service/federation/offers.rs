@@ -475,6 +475,7 @@ impl Federation {
                 tracing::error!(share.id = offer.id.0, %error, "a share of another server could not be compared with its mount");
             }
         }
+        self.forget_asked().await;
     }
 
     async fn settle_offer(&self, offer: &Offer) -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 
 use super::Federation;
+use super::asking::AskedShare;
 use super::outbox::Message;
 use crate::domain::{
     Asked, CloudId, Mount, MountState, Offer, OfferedAt, ReceivedState, RemoteTrust, SentShare, Share, ShareWith, TreePath,
@@ -107,6 +108,7 @@ struct Plan {
     mounts: Vec<Mount>,
     sent: Vec<SentShare>,
     shares: Vec<Share>,
+    asked: Vec<AskedShare>,
     messages: Vec<Message>,
 }
 
@@ -147,6 +149,12 @@ impl Federation {
             mounts: handles.iter().filter_map(|mount| names.mount(mount.record())).collect(),
             sent: self.sent.all().iter().filter_map(|sent| names.sent(sent)).collect(),
             shares: self.forest.shares().all().iter().filter_map(|share| names.share(share)).collect(),
+            asked: self
+                .store
+                .list::<AskedShare>()?
+                .into_iter()
+                .filter_map(|asked| names.address(&asked.to).map(|to| asked.readdressed(to)))
+                .collect(),
             messages: self
                 .store
                 .list::<Message>()?
@@ -246,6 +254,7 @@ impl Federation {
         batch = plan.offers.iter().fold(batch, Batch::put);
         batch = plan.mounts.iter().fold(batch, Batch::put);
         batch = plan.sent.iter().fold(batch, Batch::put);
+        batch = plan.asked.iter().fold(batch, |batch, asked| batch.present::<AskedShare>(&asked.key()).put(asked));
         // One that was told meanwhile must not come back.
         batch = plan.messages.iter().fold(batch, |batch, message| batch.present::<Message>(&message.key()).put(message));
         let moved = plan.moved(trusted || listed);
@@ -281,7 +290,7 @@ impl Plan {
     }
 
     fn moved(&self, trusts: bool) -> Moved {
-        let (mounts, offers, sent) = (self.mounts.len(), self.offers.len(), self.sent.len());
+        let (mounts, offers, sent) = (self.mounts.len(), self.offers.len(), self.sent.len() + self.asked.len());
         Moved { mounts, offers, sent, messages: self.messages.len(), trusts }
     }
 }
