@@ -119,6 +119,13 @@ async fn f7_less_can_be_shared_on_and_never_more() {
     chain.carols.ask_as("carol", "PUT", "/Photos/x.txt").body("x").expect(403).await;
     assert_eq!(chain.carols.get("carol", "/Photos/a.txt").await, "from anna");
     assert_eq!(shared(&chain.annas, "anna").await[1].permissions, 1);
+    // Who does not know its secret tells nothing of it.
+    let id = shared(&chain.bobs, "bob").await[0].id.to_string();
+    for kind in ["SHARE_DECLINED", "RESHARE_UNDO", "SHARE_ACCEPTED"] {
+        let body = json!({"notificationType": kind, "resourceType": "file", "providerId": id, "notification": {"sharedSecret": "guess"}});
+        chain.bobs.ask("POST", "/ocm/notifications").body(body.to_string()).expect(403).await;
+    }
+    assert_eq!(shared(&chain.bobs, "bob").await.len(), 1);
     // Carol may not share it on, and does not.
     let dave = format!("dave@http://{}", chain.bobs.host());
     chain.carols.refuse(create("carol", "/Photos", &dave, "read"), Reason::Refused).await;

@@ -120,9 +120,16 @@ async fn f1_what_a_trusted_server_does_not_have_is_not_taken() {
     let mut body = offer(&server, &other, "3");
     body["sender"] = json!(format!("einstein@http://{}", sender.host()));
     assert_eq!(post(&server, &body).await.status, 201);
+    // Another port of the trusted host is another server.
+    let mut body = offer(&server, &sender, "4");
+    body["protocol"]["webdav"]["uri"] = json!(other.uri());
+    assert_eq!(post(&server, &body).await.status, 201);
     let server = server.restart().await;
-    assert_eq!((state(&server).await, other.folder_asked()), (vec!["pending".to_owned(); 3], 0));
-    assert!(names(&server, "bob", "/").await.is_empty());
+    // What comes last is taken: so the others would have been, that came before.
+    sender.take_bearer();
+    assert_eq!(post(&server, &offer(&server, &sender, "5")).await.status, 201);
+    until("the last share", PATIENCE, async || state(&server).await[4] == "accepted").await;
+    assert_eq!((&state(&server).await[1..4], other.folder_asked()), (&["pending", "pending", "pending"].map(str::to_owned)[..], 0));
     server.stop().await;
 }
 
