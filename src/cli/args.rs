@@ -51,9 +51,9 @@ pub(super) enum Verb {
     /// What is decided about other servers
     #[command(subcommand)]
     Remote(RemoteVerb),
-    /// Say what is wrong with this server, or with a link
+    /// Say what is wrong with this server, with a link, or with the server of a user
     Doctor {
-        /// A link or WebDAV URL
+        /// A link, a WebDAV URL, or a user of another server (bob@cloud.example)
         url: Option<String>,
         #[command(flatten)]
         password: PasswordArgs,

@@ -103,6 +103,7 @@ impl Remotes {
         let lane = if matches!(payload, Payload::Small(_)) { Lane::Request } else { Lane::Transfer };
         let permit = origin.place(lane).await?;
         let request = origin.client().request(method.clone(), url.clone()).headers(headers.clone());
+        self.hear_request(method, url);
         let sent = match payload {
             Payload::Small(text) if text.is_empty() => self.head(&origin, request, stores).await,
             Payload::Small(text) => self.head(&origin, request.body(text), stores).await,
@@ -110,13 +111,14 @@ impl Remotes {
             Payload::Stream(body, length) => self.upload(&origin, request, body, length).await,
         };
         let response = origin.note(sent)?;
+        self.hear_head(&response);
         Ok(Answer { response, url: url.clone(), permit })
     }
 
     async fn head(&self, origin: &Origin, request: reqwest::RequestBuilder, stores: u64) -> Result<reqwest::Response, Error> {
         let limit = self.timeouts().connect + self.timeouts().first_byte + storing(stores);
         match timeout(limit, request.send()).await {
-            Ok(sent) => sent.map_err(|error| origin.fault(&error)),
+            Ok(sent) => sent.inspect_err(|error| self.hear_error(error)).map_err(|error| origin.fault(&error)),
             Err(_elapsed) => Err(origin.unreachable()),
         }
     }

@@ -11,8 +11,10 @@ mod breaker;
 mod call;
 mod chunks;
 mod error;
+mod exam;
 mod family;
 mod hash;
+mod heard;
 mod link;
 mod lock;
 mod ocm;
@@ -31,8 +33,10 @@ use std::time::Duration;
 pub use address::Names;
 pub use chunks::Whole;
 pub use error::{Error, Fingerprint};
+pub use exam::{BadCertificate, NoAddress, Page, Shaken, TlsFault};
 pub use family::Scheme;
 pub use hash::Verified;
+pub use heard::{BadBody, Broke, Head, Heard};
 pub use lock::RemoteLock;
 pub use ocm::{Peer, Taken, digest, same_host};
 pub use probe::{LinkState, Opened, Probe, ProbeFault};
@@ -99,11 +103,13 @@ struct Inner {
     instance_id: String,
     names: Names,
     timeouts: Timeouts,
-    platform: tls::Platform,
+    platform: Arc<tls::Platform>,
     trust: RwLock<HashMap<String, RemoteTrust>>,
     origins: Mutex<HashMap<OriginKey, Arc<Origin>>>,
     /// Servers as peers, by their URL, and when they were found.
     peers: Mutex<HashMap<String, (Peer, Instant)>>,
+    /// What was answered, in an examination alone.
+    heard: Option<Mutex<Vec<Heard>>>,
 }
 
 /// Most origins whose clients are kept; beyond it those without running calls are dropped.
@@ -117,10 +123,11 @@ impl Remotes {
             instance_id: policy.instance_id,
             names: policy.names,
             timeouts,
-            platform: tls::Platform::default(),
+            platform: Arc::default(),
             trust: RwLock::new(trust),
             origins: Mutex::default(),
             peers: Mutex::default(),
+            heard: None,
         };
         Remotes { inner: Arc::new(inner) }
     }

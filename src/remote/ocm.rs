@@ -98,16 +98,11 @@ impl Remotes {
         let https = self.discover_at(&of.url()).await;
         match https {
             // A test server or one in the house without TLS: the administrator said that this host is near.
-            Err(error) if error.is_connection() && !of.is_plain() && self.is_near(&of.url()) => {
+            Err(error) if error.is_connection() && !of.is_plain() && Url::parse(&of.url()).is_ok_and(|url| self.is_near(&url)) => {
                 self.discover_at(&["http://", of.host()].concat()).await
             }
             found => found,
         }
-    }
-
-    fn is_near(&self, url: &str) -> bool {
-        let key = Url::parse(url).ok().and_then(|url| crate::remote::origin::OriginKey::of(&url));
-        key.is_some_and(|key| self.trust_of(&key).allow_private)
     }
 
     async fn discover_at(&self, url: &str) -> Result<Peer, Error> {

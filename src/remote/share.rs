@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::domain::{AuthScheme, Kind, Name, PropertyName, Secret, TreePath, Vendor};
 use crate::remote::call::{Answer, Call, Payload};
+use crate::remote::heard::BadBody;
 use crate::remote::{Error, Remotes, Traits};
 use crate::wire::multistatus::reader::{self, Bounds, DAV, OC, OCS, Properties};
 use crate::wire::{CONTAINS_HEADER, CONTAINS_MAX, Incoming, Via};
@@ -371,15 +372,20 @@ pub(super) async fn read_listing(remotes: &Remotes, answer: Answer, depth: Depth
             Some(Located::Own | Located::Member(_)) | None => listing.dropped += 1,
         }
     });
-    let read = tokio::time::timeout(limit, reading).await.map_err(|_elapsed| Error::BadAnswer("it does not end"))?;
+    let bad = |bad: BadBody, text: &'static str| {
+        remotes.hear_body(bad);
+        Error::BadAnswer(text)
+    };
+    let read = tokio::time::timeout(limit, reading).await.map_err(|_elapsed| bad(BadBody::Endless, "it does not end"))?;
     read.map_err(|error| match error {
-        reader::Error::Io(_) => Error::BadAnswer("it broke off"),
-        reader::Error::Malformed(text) | reader::Error::TooLarge(text) => Error::BadAnswer(text),
+        reader::Error::Io(_) => bad(BadBody::BrokeOff, "it broke off"),
+        reader::Error::Malformed(text) => bad(BadBody::Malformed(text), text),
+        reader::Error::TooLarge(text) => bad(BadBody::TooLarge(text), text),
     })?;
     if listing.dropped > 0 {
         tracing::debug!(dropped = listing.dropped, "a remote listed names that cannot be used, or places outside of what was asked");
     }
-    listing.own = own.ok_or(Error::BadAnswer("the listing does not hold what was asked for"))?;
+    listing.own = own.ok_or_else(|| bad(BadBody::Elsewhere, "the listing does not hold what was asked for"))?;
     Ok(listing)
 }
 

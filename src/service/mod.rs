@@ -6,7 +6,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod backup;
-mod doctor;
+pub mod doctor;
 pub mod federation;
 pub mod groups;
 pub mod link_details;

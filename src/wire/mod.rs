@@ -12,6 +12,7 @@ pub mod href;
 pub mod multistatus;
 pub mod ocm;
 mod via;
+pub mod x509;
 pub mod xml;
 
 pub use via::{CONTAINS_HEADER, CONTAINS_MAX, HOPS_MAX, VIA_HEADER, Via};
