@@ -9,7 +9,7 @@ use causeway::service::doctor::{Fault, Patience};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::exam::{Exam, Found, OURSELVES};
-use crate::support::mounted::allowed;
+use crate::support::mounted::{allowed, remotes, short};
 use crate::support::raw::{Act, Asked, Raw, healthy, reply};
 use crate::support::server::TestServer;
 
@@ -49,6 +49,19 @@ async fn a_name_without_an_address() {
 }
 
 #[tokio::test]
+async fn f9_what_was_heard_is_kept_for_examinations_alone() {
+    let remote = Raw::http(healthy).await;
+    let remotes = remotes(vec![allowed(&remote.host())]);
+    remotes.probe(&remote.url("/dav/"), None).await.unwrap();
+    assert!(remotes.heard().is_empty());
+    let exam = remotes.examining(short());
+    exam.probe(&remote.url("/dav/"), None).await.unwrap();
+    let heard = exam.heard();
+    assert!(!heard.is_empty() && !format!("{heard:?}").contains("/dav/"), "no URL is shown: a link's is a secret");
+    assert!(remotes.heard().is_empty());
+}
+
+#[tokio::test]
 async fn f8_a_private_address_is_refused_and_how_to_allow_it_is_told() {
     let near: IpAddr = [127, 0, 0, 1].into();
     for (url, host) in
@@ -79,7 +92,7 @@ async fn a_port_that_drops_what_comes() {
     while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
         queue.push(stream);
     }
-    let found = Exam::of(&address.to_string()).look(&format!("http://{address}/s/TOKEN")).await;
+    let found = Exam::of(&address.to_string()).hasty().look(&format!("http://{address}/s/TOKEN")).await;
     assert!(found.has(Fault::PortSilent, "port-silent").contains("firewall"));
 }
 
@@ -100,7 +113,8 @@ async fn what_is_no_http_or_too_much_of_it() {
     let many = |_: &Asked| Act::Say(["HTTP/1.1 207 X\r\n", &"x-more: of it\r\n".repeat(500), "\r\n"].concat().into_bytes());
     look("/dav/", many).await.has(Fault::HeadTooLarge, "head-too-large");
     look("/dav/", |_| Act::Say(Vec::new())).await.has(Fault::ClosedEarly, "closed-early");
-    look("/dav/", |_| Act::Hold(b"HTTP/1.1 207 X\r\n".to_vec())).await.has(Fault::NoAnswer, "no-answer");
+    let half = Raw::http(|_| Act::Hold(b"HTTP/1.1 207 X\r\n".to_vec())).await;
+    Exam::of(&half.host()).hasty().look(&half.url("/dav/")).await.has(Fault::NoAnswer, "no-answer");
 }
 
 #[tokio::test]
@@ -122,6 +136,7 @@ async fn f10_redirects_are_told_by_where_they_lead() {
     let text = to("https://auth.cloud.example/oauth2/start").await.has(Fault::LoginProxy, "login-proxy");
     assert!(text.contains("/public.php"), "{text}");
     to("/index.php/login").await.has(Fault::LoginProxy, "login-proxy");
+    to("https://association.example/lessons").await.has(Fault::RedirectElsewhere, "redirect-elsewhere");
 }
 
 #[tokio::test]
@@ -144,6 +159,8 @@ async fn the_address_bar_of_the_files_app() {
     for path in ["/index.php/apps/files/?dir=/Photos", "/apps/files/files/12?dir=/Photos", "/index.php/f/4711"] {
         let found = look(path, |asked| reply(if asked.method == "GET" { 200 } else { 404 }, &[HTML], "<h1>Files</h1>")).await;
         assert!(found.has(Fault::FilesPage, "files-page").contains("public link"), "{path}");
+        let login = look(path, |_| reply(302, &[("location", "/index.php/login")], "")).await;
+        login.has(Fault::FilesPage, "files-page");
     }
 }
 

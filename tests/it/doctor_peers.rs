@@ -96,7 +96,9 @@ async fn a_peer_of_older_calls() {
 
 #[tokio::test]
 async fn discovery_that_does_not_come() {
-    discovery(|| Act::Hold(Vec::new())).await.has(Fault::DiscoveryHangs, "discovery-hangs");
+    let hangs = Raw::http(|_| Act::Hold(Vec::new())).await;
+    let found = Exam::of(&hangs.host()).hasty().look(&format!("bob@http://{}", hangs.host())).await;
+    found.has(Fault::DiscoveryHangs, "discovery-hangs");
     discovery(|| Act::Say(Vec::new())).await.has(Fault::DiscoveryFails, "discovery-fails");
     discovery(|| reply(500, &[], "")).await.has(Fault::DiscoveryFails, "discovery-fails");
     discovery(|| reply(401, &[], "")).await.has(Fault::DiscoveryRefused, "discovery-refused");

@@ -6,6 +6,9 @@ use causeway::domain::RemoteTrust;
 use causeway::service::doctor::Fault;
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use sha2::Digest as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
 
@@ -177,8 +180,8 @@ async fn tls_that_is_closed_in_the_middle() {
 #[tokio::test]
 async fn a_port_that_says_nothing() {
     let remote = Raw::silent().await;
-    Exam::of(&remote.host()).look(&format!("https://{}/s/TOKEN", remote.host())).await.has(Fault::TlsSilent, "tls-silent");
-    Exam::of(&remote.host()).look(&remote.url("/dav/")).await.has(Fault::NoAnswer, "no-answer");
+    Exam::of(&remote.host()).hasty().look(&format!("https://{}/s/TOKEN", remote.host())).await.has(Fault::TlsSilent, "tls-silent");
+    Exam::of(&remote.host()).hasty().look(&remote.url("/dav/")).await.has(Fault::NoAnswer, "no-answer");
 }
 
 #[tokio::test]
@@ -186,4 +189,40 @@ async fn a_redirect_out_of_tls() {
     let (remote, trust) = serve(|_| {}).await;
     remote.set(Bad::RedirectToHttp).await;
     look(&remote, trust).await.has(Fault::RedirectToHttp, "redirect-to-http");
+}
+
+#[tokio::test]
+async fn a_certificate_behind_a_redirect_is_looked_at_too() {
+    let (key, made) = (KeyPair::generate().unwrap(), params());
+    let certificate = made.self_signed(&key).unwrap();
+    let acceptor = TlsAcceptor::from(config(certificate.der(), &key));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // One port for both, as behind a proxy that redirects to TLS.
+    let serving = async {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut first = [0];
+            stream.peek(&mut first).await.unwrap();
+            if first == [0x16] {
+                acceptor.accept(stream).await.unwrap_err();
+                continue;
+            }
+            let (mut head, mut piece) = (Vec::new(), [0; 4096]);
+            while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+                match stream.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    count => head.extend_from_slice(&piece[..count]),
+                }
+            }
+            let to = format!("HTTP/1.1 301 X\r\nconnection: close\r\ncontent-length: 0\r\nlocation: https://{address}/s/TOKEN\r\n\r\n");
+            // A connection that was only tried is gone by now.
+            stream.write_all(to.as_bytes()).await.ok();
+        }
+    };
+    let url = format!("http://{address}/s/TOKEN");
+    let found = tokio::select! {
+        () = serving => panic!("the server ended"),
+        found = Exam::of(&address.to_string()).look(&url) => found,
+    };
+    assert!(found.has(Fault::CertificateSelfSigned, "certificate-self-signed").contains("SHA-256"));
 }

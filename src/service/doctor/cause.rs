@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use url::Url;
 
-use super::{Doctor, Fault};
+use super::{Doctor, Fault, reach};
 use crate::remote::{BadBody, Broke, Heard, Page, ProbeFault, TlsFault};
 
 type Found = (Fault, String);
@@ -15,6 +15,11 @@ pub(super) async fn of(doctor: &Doctor, url: &Url, at: SocketAddr, fault: &Probe
     let plain = |fault| (fault, String::new());
     let asked: Vec<&Heard> = heard.iter().filter(|heard| heard.method.as_str() == "PROPFIND").collect();
     let last = asked.last().copied().or(heard.last());
+    // The files app sends who is not logged in to its login page, or asks for a password.
+    let page = matches!(fault, ProbeFault::NotFound | ProbeFault::NotWebdav | ProbeFault::TooManyRedirects | ProbeFault::NeedsPassword);
+    if page && files_page(url) {
+        return plain(Fault::FilesPage);
+    }
     match fault {
         ProbeFault::NotAnAddress => plain(Fault::NotAnAddress),
         ProbeFault::NotFound | ProbeFault::NotWebdav => nothing(doctor, url, at, &asked).await,
@@ -26,7 +31,7 @@ pub(super) async fn of(doctor: &Doctor, url: &Url, at: SocketAddr, fault: &Probe
             let wrong = *fault == ProbeFault::WrongPassword;
             login(url, last).unwrap_or_else(|| plain(if wrong { Fault::WrongPassword } else { Fault::NeedsPassword }))
         }
-        ProbeFault::UntrustedCertificate { .. } => plain(Fault::CertificateUnusable),
+        ProbeFault::UntrustedCertificate { .. } => untrusted(doctor, &heard).await,
         ProbeFault::PrivateAddress { host } => (Fault::PrivateAddress, host.clone()),
         ProbeFault::UploadOnly => plain(Fault::UploadOnly),
         ProbeFault::SharingSwitchedOff => plain(Fault::SharingOff),
@@ -37,6 +42,14 @@ pub(super) async fn of(doctor: &Doctor, url: &Url, at: SocketAddr, fault: &Probe
         ProbeFault::Loop => plain(Fault::Loop),
         ProbeFault::TooManyRedirects => redirects(&heard),
     }
+}
+
+/// The certificate of the place to which the server redirects, from http to https: that of the address itself was seen before.
+async fn untrusted(doctor: &Doctor, heard: &[Heard]) -> Found {
+    let unusable = (Fault::CertificateUnusable, String::new());
+    let Some(last) = heard.last() else { return unusable };
+    let Some(address) = doctor.remotes.addresses_of(&last.url).await.ok().and_then(|found| found.first().copied()) else { return unusable };
+    doctor.remotes.shake_hands(&last.url, address).await.map_or_else(reach::explained, |_shaken| unusable)
 }
 
 /// What the server asks for, in words.
@@ -82,9 +95,6 @@ fn robots(heard: &Heard) -> bool {
 /// There is a server and no share.
 async fn nothing(doctor: &Doctor, url: &Url, at: SocketAddr, asked: &[&Heard]) -> Found {
     let plain = |fault| (fault, String::new());
-    if files_page(url) {
-        return plain(Fault::FilesPage);
-    }
     let status = |wanted: u16| asked.iter().any(|heard| heard.status() == Some(wanted));
     if let Some(bad) = asked.iter().rev().find_map(|heard| heard.body) {
         return listing(bad);
@@ -206,15 +216,24 @@ async fn maintained(doctor: &Doctor, heard: &[Heard], url: &Url) -> bool {
     maintenance.and_then(serde_json::Value::as_bool) == Some(true) || maintenance.and_then(serde_json::Value::as_str) == Some("true")
 }
 
+fn is_login(word: &str) -> bool {
+    matches!(
+        word,
+        "login" | "signin" | "auth" | "authelia" | "sso" | "saml" | "saml2" | "oauth" | "oauth2" | "openid" | "idp" | "cas" | "adfs"
+    )
+}
+
 /// Where the redirects lead.
 pub(super) fn redirects(heard: &[Heard]) -> Found {
-    let hop = heard.iter().rev().find(|heard| heard.status().is_some_and(|status| (300..400).contains(&status)));
+    let leads = |heard: &&Heard| heard.status().is_some_and(|status| (300..400).contains(&status));
+    let asked = heard.iter().rev().filter(|heard| heard.method.as_str() == "PROPFIND").find(leads);
+    let hop = asked.or_else(|| heard.iter().rev().find(leads));
     let target = hop.and_then(|hop| Some((hop, hop.url.join(hop.header("location")?).ok()?)));
     let Some((hop, to)) = target else { return (Fault::RedirectElsewhere, String::new()) };
     let host = to.host_str().unwrap_or_default();
-    let words = [host, to.path()].concat().to_ascii_lowercase();
     // Proxies that want a login send everybody there; the servers' own pages of login are pages for browsers alone, too.
-    let login = ["login", "signin", "sso", "saml", "oauth", "openid", "auth."].iter().any(|word| words.contains(word));
+    let login =
+        [host, to.path()].iter().any(|text| text.to_ascii_lowercase().split(|letter: char| !letter.is_alphanumeric()).any(is_login));
     let same = to.host_str() == hop.url.host_str();
     let place = to.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     match () {

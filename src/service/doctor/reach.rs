@@ -97,7 +97,8 @@ async fn tls(doctor: &Doctor, url: &Url, address: SocketAddr, report: &mut Repor
     ended(report, fault, &detail)
 }
 
-fn explained(fault: TlsFault) -> (Fault, String) {
+/// What a fault of TLS is called, and what is known of it.
+pub(super) fn explained(fault: TlsFault) -> (Fault, String) {
     let (why, fingerprint) = match fault {
         TlsFault::Certificate { why, fingerprint } => (why, fingerprint),
         TlsFault::TooOld => return (Fault::TlsTooOld, String::new()),
