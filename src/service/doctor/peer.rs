@@ -201,3 +201,23 @@ async fn knock(doctor: &Doctor, end_point: &str, report: &mut Report) {
         _ => report.ok(Stage::Discovery, "it listens where shares are sent; none was offered"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_out_of_tls_is_told_from_one_on_another_host() {
+        for (end_point, code) in [
+            ("http://b.example/ocm", "discovery-to-http"),
+            ("https://evil.example/ocm", "discovery-elsewhere"),
+            ("https://me:pw@b.example/ocm", "discovery-elsewhere"),
+            ("", "discovery-no-endpoint"),
+        ] {
+            let Value::Object(document) = serde_json::json!({"enabled": true, "endPoint": end_point}) else { panic!() };
+            let mut report = Report::default();
+            assert_eq!(judged("https://b.example", &document, &mut report), None);
+            assert_eq!(report.rows.first().unwrap().code, code, "{end_point}");
+        }
+    }
+}
