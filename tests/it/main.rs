@@ -17,6 +17,7 @@ mod dav_sync;
 mod federated_reshares;
 mod federated_sent;
 mod federation;
+mod federation_chains;
 mod federation_etags;
 mod federation_faults;
 mod federation_secrets;

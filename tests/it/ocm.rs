@@ -93,7 +93,7 @@ async fn discovery_is_where_every_family_looks_for_it() {
                     all.iter().find(|resource| resource["name"] == name).unwrap()["protocols"].clone()
                 };
                 for name in ["file", "folder"] {
-                    assert_eq!(named(name)["webdav"], "/cloud/public.php/webdav/", "{path}");
+                    assert_eq!(named(name)["webdav"], "/public.php/webdav/", "{path}: below the folder, where ownCloud looks");
                     assert_eq!(named(name)["webdav-receive"].is_object(), path.starts_with("/.well"), "{path}");
                 }
             }

@@ -3,6 +3,7 @@
 pub(crate) mod bad_remote;
 pub(crate) mod dav_only;
 pub(crate) mod federation;
+pub(crate) mod killed;
 pub(crate) mod mounted;
 pub(crate) mod mounter;
 pub(crate) mod mounter_wire;
