@@ -34,7 +34,7 @@ pub use error::{Error, Fingerprint};
 pub use family::Scheme;
 pub use hash::Verified;
 pub use lock::RemoteLock;
-pub use ocm::{Peer, Taken, digest, same_host};
+pub use ocm::{Peer, Taken, same_host};
 pub use probe::{LinkState, Opened, Probe, ProbeFault};
 pub use share::{Conditions, Content, Credentials, Listing, Received, Share, ShareKey};
 pub use vendor::Traits;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::domain::{CloudId, Secret};
+use crate::domain::CloudId;
 use crate::limits::{OCM_BODY_BYTES_MAX, OCM_PEERS_MAX, OCM_TIMEOUT, OCM_URL_BYTES_MAX};
 use crate::remote::call::{Answer, Call, Payload};
 use crate::remote::{Error, Remotes};
@@ -49,12 +49,15 @@ pub struct Taken {
 impl Peer {
     /// Where shares of shape A are opened, with a slash at its end.
     pub fn webdav_url(&self) -> String {
-        let root = match &self.ocm {
-            // A path on the host, whatever folder the server lives in.
-            Some(discovery) if discovery.webdav.is_some() => origin_of(&discovery.end_point).unwrap_or_else(|| self.url.clone()),
-            Some(_) | None => self.url.clone(),
+        let origin = match &self.ocm {
+            Some(discovery) if discovery.webdav.is_some() => origin_of(&discovery.end_point),
+            Some(_) | None => origin_of(&self.url),
         };
-        [&root, self.webdav.trim_end_matches('/'), "/"].concat()
+        let folder = Url::parse(&self.url).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+        // Of a server that lives in a folder some name the path on the host, and some the one below that folder; Nextcloud 32 takes both so.
+        let on_host = self.webdav.strip_prefix(&folder).is_some_and(|rest| rest.starts_with('/'));
+        let folder = if on_host { "" } else { &folder };
+        [origin.as_deref().unwrap_or(&self.url), folder, self.webdav.trim_end_matches('/'), "/"].concat()
     }
 
     /// The same, where it names nothing longer than is kept in memory of a server.
@@ -308,15 +311,10 @@ pub fn same_host(server: &str, named: &str) -> Result<(), Error> {
     if stays { Ok(()) } else { Err(Error::BadAnswer("its discovery document points to another server")) }
 }
 
-/// What a secret is known by where it must not be stored: its SHA-256.
-pub fn digest(secret: &Secret) -> [u8; 32] {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(secret.expose().as_bytes()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Secret;
 
     #[test]
     fn f8_a_discovery_document_leads_nowhere_else() {
@@ -338,6 +336,19 @@ mod tests {
         };
         assert!(named(OCM_URL_BYTES_MAX, OCM_URL_BYTES_MAX).is_ok());
         assert!(named(OCM_URL_BYTES_MAX + 1, 1).is_err() && named(1, OCM_URL_BYTES_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn a_server_in_a_folder_names_its_webdav_on_the_host_or_below_that_folder() {
+        let check = |url: &str, named: &str, expected: &str| {
+            let discovery = Discovery { end_point: [url, "/ocm"].concat(), webdav: Some(named.to_owned()), takes_multi: false };
+            let peer = Peer { url: url.to_owned(), ocm: Some(discovery), ocs_shares: OCS_SHARES.to_owned(), webdav: named.to_owned() };
+            assert_eq!(peer.webdav_url(), expected, "{url} {named}");
+        };
+        check("https://h.example", "/public.php/webdav/", "https://h.example/public.php/webdav/");
+        check("https://h.example/cloud", "/public.php/webdav/", "https://h.example/cloud/public.php/webdav/");
+        check("https://h.example/cloud", "/cloud/public.php/webdav/", "https://h.example/cloud/public.php/webdav/");
+        check("https://h.example/cloud", "/clouds/dav", "https://h.example/cloud/clouds/dav/");
     }
 
     #[test]

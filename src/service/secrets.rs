@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{MountId, Secret, ShareId};
 use crate::service::random;
@@ -24,6 +25,11 @@ pub enum Error {
     /// The text was written with another key, or for another row, or is damaged.
     #[error("the stored password cannot be decrypted with the key of this data folder")]
     Damaged,
+}
+
+/// What a secret is known by where it must not be stored, and where looking it up must not tell how much of it was right (attack F5): SHA-256.
+pub(super) fn digest(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
 }
 
 /// What a sealed text belongs to: it is bound to it, so that rows cannot be exchanged.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use causeway::config::PublicUrl;
 use causeway::domain::{Clock, CloudId, Mount, MountId, Offer, ReceivedState, Secret, ShareId};
-use causeway::limits::USER_OFFERS_MAX;
+use causeway::limits::{OUTBOX_HOST_MAX, USER_OFFERS_MAX};
 use causeway::service::Reason;
 use causeway::service::admin::{AccountCommand, Command, Outcome, ReceivedRow, ShareCommand};
 use causeway::store::Batch;
@@ -848,4 +848,22 @@ async fn two_of_our_servers_share_with_each_other_from_offer_to_end() {
     assert!(names(&pair.bob, "bob", "/").await.is_empty() && mounts(&pair.bob, "bob").await.is_empty());
     assert_eq!(pair.anna.get("anna", "/Photos/b.txt").await, "from bob");
     pair.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_its_server_however_much_else_does() {
+    let (server, sender) = with_sender(Clock::System).await;
+    let id = offer(&server, &nextcloud(&bob(&server), &sender.host(), "9")).await;
+    sender.leave().await;
+    let federation = server.running().services.federation();
+    let to = CloudId::parse(&format!("alice@{}", sender.host())).unwrap();
+    let mut told = 0;
+    while federation.tell(&to, Notification::new("SHARE_UNSHARED", &format!("other{told}"), Secret::new("s"))).await.is_ok() {
+        told += 1;
+    }
+    assert_eq!(told, OUTBOX_HOST_MAX);
+    server.execute(Command::Share(ShareCommand::Decline { user: "bob".to_owned(), id })).await;
+    let waiting = federation.waiting().unwrap();
+    assert_eq!((waiting.len(), waiting.last().map(|last| last.kind.as_str())), (OUTBOX_HOST_MAX + 1, Some("SHARE_DECLINED")));
+    server.stop().await;
 }

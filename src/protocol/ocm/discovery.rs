@@ -1,21 +1,21 @@
 //! The discovery documents (`protocol/ocm.md` 1.2): what other servers need to know to share with our users and to open what ours share.
 
 use serde_json::{Value, json};
-use url::Url;
 
-/// Where shares are opened with their secret as the name of Basic, below the root of the server.
+/// Where shares are opened with their secret as the name of Basic, below the folder of the public URL: ownCloud, and Nextcloud before 28, hang it
+/// onto the whole address of the server, and later Nextclouds do where it does not begin with that folder.
 const WEBDAV: &str = "/public.php/webdav/";
 
 /// What is served at `/ocm-provider/`. Every entry of `protocols` is a text: older decoders of the reva family fail at anything else.
 /// `version` must not be empty: by it Nextcloud knows that a server is alive. There is no `publicKey`: who publishes one must sign.
 pub(super) fn document(public_url: &str) -> Value {
-    let protocols = json!({"webdav": webdav(public_url)});
+    let protocols = json!({"webdav": WEBDAV});
     whole(public_url, "1.1.0", &protocols)
 }
 
 /// What is served at `/.well-known/ocm`.
 pub(super) fn well_known(public_url: &str) -> Value {
-    let protocols = json!({"webdav": webdav(public_url), "webdav-receive": {"uri": "absolute"}});
+    let protocols = json!({"webdav": WEBDAV, "webdav-receive": {"uri": "absolute"}});
     whole(public_url, "1.4.0", &protocols)
 }
 
@@ -34,12 +34,6 @@ fn whole(public_url: &str, version: &str, protocols: &Value) -> Value {
     })
 }
 
-/// The path of WebDAV on the host: the folder of the public URL is part of it.
-fn webdav(public_url: &str) -> String {
-    let path = Url::parse(public_url).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
-    [&path, WEBDAV].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,7 +44,7 @@ mod tests {
         for document in [document("https://h.example/cloud"), well_known("https://h.example/cloud")] {
             let read = Discovery::parse(document.to_string().as_bytes()).unwrap();
             assert_eq!((read.end_point.as_str(), read.takes_multi), ("https://h.example/cloud/ocm", true));
-            assert_eq!(read.webdav.as_deref(), Some("/cloud/public.php/webdav/"));
+            assert_eq!(read.webdav.as_deref(), Some("/public.php/webdav/"));
         }
     }
 

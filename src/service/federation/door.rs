@@ -7,24 +7,17 @@ use std::sync::Arc;
 use super::Federation;
 use crate::domain::{Error, Permissions, Share, ShareId, ShareWith};
 use crate::service::passwords::{Verdict, hex};
+use crate::service::secrets::digest;
 use crate::service::sharing::Closed;
 use crate::tree::View;
 use crate::wire::Via;
 
 impl Federation {
-    /// What a secret opens, where it may be the token of a link as well: an unknown one is for the links to count. Who has guessed wrongly waits
-    /// with unknown ones alone: nobody guesses 131 bits, and other users of the same server keep what they have.
+    /// What a secret opens, where it may be the token of a link as well: an unknown one is for the links to count, and to let wait.
     ///
     /// # Errors
-    /// [`Closed::Unknown`], [`Closed::Disabled`], [`Closed::Throttled`], [`Closed::Busy`].
-    pub fn open(&self, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
-        match self.opened(secret) {
-            Err(Closed::Unknown) => Err(self.gate.throttle.address_waits(address).map_or(Closed::Unknown, Closed::Throttled)),
-            opened => opened,
-        }
-    }
-
-    fn opened(&self, secret: &str) -> Result<Arc<Share>, Closed> {
+    /// [`Closed::Unknown`], [`Closed::Disabled`], [`Closed::Busy`].
+    pub fn open(&self, secret: &str) -> Result<Arc<Share>, Closed> {
         let sent = self.sent.opened_by(secret).ok_or(Closed::Unknown)?;
         let share = self.forest.shares().get(sent.share).filter(|share| !share.is_expired(self.clock.now())).ok_or(Closed::Unknown)?;
         match share.with {
@@ -39,13 +32,14 @@ impl Federation {
     /// A share with what the link grants now that it comes from, if it does. Without that link it has ended.
     fn as_given(&self, share: Arc<Share>) -> Result<Arc<Share>, Closed> {
         let Some(given) = self.sent.given(share.id) else { return Ok(share) };
-        let granted = self.granted_by(&given).map_err(|error| {
+        let unread = |error| {
             tracing::error!(%error, share.id = share.id.0, "the link of a share cannot be read");
             Closed::Busy
-        })?;
-        let granted = granted.ok_or(Closed::Unknown)?;
+        };
+        let granted = self.granted_by(&given).map_err(unread)?.ok_or(Closed::Unknown)?;
         let policy = self.policies.current();
-        if !policy.links {
+        // As at the link's own door for servers: closed, and not gone.
+        if !policy.links || self.is_counted(&given).map_err(unread)? {
             return Err(Closed::Disabled);
         }
         let granted = if policy.public_upload { granted } else { granted & Permissions::READ };
@@ -57,15 +51,18 @@ impl Federation {
         [&share.owner, &share.shared_by].iter().any(|user| self.gate.disabled.holds(user) || !self.policies.may_send(user))
     }
 
-    /// The share of a number, for whoever brings its secret.
+    /// The share of a number, for whoever brings its secret. Who has guessed wrongly waits with unknown ones alone: nobody guesses 131 bits, and
+    /// other users of the same server keep what they have.
     ///
     /// # Errors
-    /// As [`Federation::open`]; a secret that is not of this share counts as a guess.
+    /// As [`Federation::open`], and [`Closed::Throttled`]; a secret that is not of this share counts as a guess.
     pub fn open_numbered(&self, id: &str, secret: &str, address: IpAddr) -> Result<Arc<Share>, Closed> {
-        let found =
-            self.open(secret, address).and_then(|share| if number(id) == Some(share.id) { Ok(share) } else { Err(Closed::Unknown) });
+        let found = self.open(secret).and_then(|share| if number(id) == Some(share.id) { Ok(share) } else { Err(Closed::Unknown) });
         if let Err(Closed::Unknown) = found {
-            let subject = format!("secret:{}", hex(&super::sent::digest(secret)));
+            if let Some(wait) = self.gate.throttle.address_waits(address) {
+                return Err(Closed::Throttled(wait));
+            }
+            let subject = format!("secret:{}", hex(&digest(secret)));
             match self.gate.passwords.absent(&subject) {
                 Verdict::Wrong => self.gate.throttle.failed(address, "secret"),
                 Verdict::Right | Verdict::StillWrong | Verdict::Busy => {}

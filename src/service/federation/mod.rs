@@ -5,6 +5,7 @@
 //! **Invariants:** a secret is durable before the other server learns it; rights are worked out over the whole chain at each request; nothing
 //! that another server says ends more than the share whose secret it knows.
 
+mod background;
 mod door;
 mod given;
 mod inbox;

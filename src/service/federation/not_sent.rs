@@ -102,28 +102,7 @@ fn not_taken(fault: &Undelivered, to: &CloudId) -> String {
 
 /// Whether an endpoint for shares said no.
 fn is_answer(error: &remote::Error) -> bool {
-    match error {
-        remote::Error::Unauthorized
-        | remote::Error::Forbidden
-        | remote::Error::SharingOff
-        | remote::Error::NotFound
-        | remote::Error::Unsupported
-        | remote::Error::Conflict
-        | remote::Error::PreconditionFailed
-        | remote::Error::Locked
-        | remote::Error::Full
-        | remote::Error::Rejected(_) => true,
-        remote::Error::Unreachable { .. }
-        | remote::Error::NotAllowed
-        | remote::Error::Untrusted(_)
-        | remote::Error::BadAnswer(_)
-        | remote::Error::Redirected
-        | remote::Error::Loop
-        | remote::Error::Busy { .. }
-        | remote::Error::Throttled { .. }
-        | remote::Error::Changed
-        | remote::Error::SourceBroken => false,
-    }
+    error.is_final() || matches!(error, remote::Error::Locked | remote::Error::Full)
 }
 
 #[cfg(test)]

@@ -119,16 +119,34 @@ impl Federation {
         }
     }
 
+    /// [`Federation::message`] for the answer to a share, which is kept however much waits: it stands for what a user did with a share that is
+    /// there, so that there are no more of them than shares, and it waits nowhere else.
+    pub(super) fn answer_message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<Batch> {
+        let (equal, _full) = self.room(to, notification)?;
+        self.message_for(batch, to, notification, &equal)
+    }
+
     /// Adds a message to a batch, in the place of an equal one that waits. After the commit [`Outbox::wake`] sends it. Says whether it
     /// is kept: not where too much waits already, for that server or for all; then the batch is as before.
-    pub(super) fn message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<(Batch, bool)> {
+    fn message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<(Batch, bool)> {
+        let (equal, full) = self.room(to, notification)?;
+        if full {
+            tracing::warn!(remote.host = to.host(), "another server is not told something yet: too much waits already");
+            return Ok((batch, false));
+        }
+        Ok((self.message_for(batch, to, notification, &equal)?, true))
+    }
+
+    /// The equal messages that wait, and whether too many others do.
+    fn room(&self, to: &CloudId, notification: &Notification) -> Result<(Vec<Vec<u8>>, bool)> {
         let waiting = self.store.list::<Message>()?;
         let of_host = || waiting.iter().filter(|message| message.to.host() == to.host());
         let equal: Vec<Vec<u8>> = of_host().filter(|message| self.is_same(message, notification)).map(Record::key).collect();
-        if waiting.len() - equal.len() >= OUTBOX_MAX || of_host().count() - equal.len() >= OUTBOX_HOST_MAX {
-            tracing::warn!(remote.host = to.host(), "another server is not told something: too much waits already");
-            return Ok((batch, false));
-        }
+        let full = waiting.len() - equal.len() >= OUTBOX_MAX || of_host().count() - equal.len() >= OUTBOX_HOST_MAX;
+        Ok((equal, full))
+    }
+
+    fn message_for(&self, batch: Batch, to: &CloudId, notification: &Notification, equal: &[Vec<u8>]) -> Result<Batch> {
         let batch = equal.iter().fold(batch, |batch, key| batch.delete::<Message>(key));
         let (id, now) = (self.store.next_id()?, self.clock.now());
         let message = Message {
@@ -142,7 +160,7 @@ impl Federation {
             tries: 0,
             due: now,
         };
-        Ok((batch.put(&message), true))
+        Ok(batch.put(&message))
     }
 
     /// Whether a message says the same of the same share: one is (its server, its number, its secret).
@@ -223,7 +241,7 @@ impl Federation {
             let kind = message.kind.as_str();
             let heard = match self.send_message(&message).await {
                 Ok(()) => true,
-                Err(error) if is_last(&error) => {
+                Err(error) if error.is_final() => {
                     tracing::info!(remote.host = turn.host, notification = kind, %error, "another server does not take a message");
                     true
                 }
@@ -302,32 +320,6 @@ fn turns(all: Vec<Message>, now: Timestamp) -> Vec<(String, Vec<Message>)> {
 /// Seconds to wait after so many tries.
 fn wait_after(tries: u32) -> i64 {
     OUTBOX_WAIT_SECONDS.saturating_mul(3_i64.saturating_pow(tries.saturating_sub(1))).min(OUTBOX_WAIT_MAX_SECONDS)
-}
-
-/// Whether the answer will not be another one later.
-fn is_last(error: &remote::Error) -> bool {
-    match error {
-        remote::Error::Unauthorized
-        | remote::Error::Forbidden
-        | remote::Error::SharingOff
-        | remote::Error::NotFound
-        | remote::Error::Unsupported
-        | remote::Error::Conflict
-        | remote::Error::PreconditionFailed
-        | remote::Error::Loop
-        | remote::Error::Rejected(_) => true,
-        remote::Error::Unreachable { .. }
-        | remote::Error::NotAllowed
-        | remote::Error::Untrusted(_)
-        | remote::Error::BadAnswer(_)
-        | remote::Error::Redirected
-        | remote::Error::Locked
-        | remote::Error::Full
-        | remote::Error::Busy { .. }
-        | remote::Error::Throttled { .. }
-        | remote::Error::Changed
-        | remote::Error::SourceBroken => false,
-    }
 }
 
 #[cfg(test)]
