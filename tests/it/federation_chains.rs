@@ -17,7 +17,7 @@ use crate::support::federation::PATIENCE;
 use crate::support::killed::Program;
 use crate::support::ocm_peer::{Habit, OcmPeer};
 
-/// How long a step is tried before all servers are started again: their outboxes try what waits at each start.
+/// How long a step is tried before each server is started again: their outboxes try what waits at each start.
 const STEP_PATIENCE: Duration = Duration::from_millis(1200);
 /// The users of the servers, one each.
 const USERS: [&str; 3] = ["anna", "bob", "carol"];
@@ -85,9 +85,10 @@ impl World {
         }
     }
 
-    async fn kill_all(&self) {
-        self.servers.iter().for_each(Program::kill);
+    /// One after the other, so that each finds the others there when it starts.
+    async fn kill_each(&self) {
         for server in &self.servers {
+            server.kill();
             server.wake().await;
         }
     }
@@ -95,14 +96,14 @@ impl World {
 
 /// Does a step until it holds.
 async fn finish(flow: &Flow, world: &World, run: &str, step: usize) {
-    let (begun, mut helped) = (Instant::now(), false);
+    let (begun, mut helped) = (Instant::now(), Instant::now());
     loop {
         let Err(error) = (flow.step)(world, run, step).await else { break };
-        if !helped && begun.elapsed() > STEP_PATIENCE {
-            world.kill_all().await;
-            helped = true;
+        if helped.elapsed() > STEP_PATIENCE {
+            world.kill_each().await;
+            helped = Instant::now();
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > 2 * PATIENCE {
             let logs: Vec<String> = world.servers.iter().map(Program::log).collect();
             panic!("{run}, step {step}: {error}\n{}", logs.join("\n---\n"));
         }
