@@ -105,6 +105,14 @@ pub const LOGIN_FLOW_SECONDS: i64 = 20 * 60;
 pub const LOGIN_FLOWS_MAX: usize = 10_000;
 /// Most of them from one address.
 pub const LOGIN_FLOWS_PER_ADDRESS_MAX: usize = 30;
+/// How long a session of a browser lives without being used, in seconds.
+pub const SESSION_IDLE_MAX_SECONDS: i64 = 7 * 24 * 3600;
+/// How long a session of a browser lives at most, in seconds.
+pub const SESSION_AGE_MAX_SECONDS: i64 = 30 * 24 * 3600;
+/// How exactly the last use of a session is known, in seconds: a request within that writes nothing.
+pub const SESSION_USE_GRAIN_SECONDS: i64 = 600;
+/// Most sessions of one account; one more ends the one that was used least recently.
+pub const SESSIONS_PER_USER_MAX: usize = 20;
 /// Largest body of an OCS request, in bytes.
 pub const OCS_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Most parameters of an OCS request.

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use address::Names;
 pub use chunks::Whole;
 pub use error::{Error, Fingerprint};
-pub use family::Scheme;
+pub use family::{Receiver, Scheme};
 pub use hash::Verified;
 pub use lock::RemoteLock;
 pub use ocm::{Peer, Taken, digest, same_host};

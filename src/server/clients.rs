@@ -141,6 +141,8 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Status => return None,
         // At a 5xx there ownCloud 11 shows its users none of their mounts (`protocol/owncloud.md` 1.3).
         Route::Provider => return None,
+        // Says so itself, on a page.
+        Route::Browser { .. } => return None,
         Route::Ocm { call } if call.is_discovery() => return None,
         Route::Ocm { .. } => ocm::later(),
         Route::Ocs { path } => Form::of(path, request).refuse(Problem::unavailable()),

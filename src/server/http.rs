@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::answers;
 use super::basic::{Credentials, credentials};
 use super::body::{Access, Counted, Watched};
+use super::browser;
 use super::clients;
 use super::metrics::{Counting, Metrics, RequestLabels, method_label};
 use super::peer::{Client, Peer};
@@ -134,6 +135,8 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
         Route::TestRemote => asked.test_remote(request).await,
         Route::Login { step } => asked.login_flow(request, step).await,
         Route::NoContent => clients::no_content(),
+        Route::Browser { page } => asked.browser(request, page).await,
+        Route::Root if browser::wants_page(&request) => asked.browser(request, browser::Page::Start).await,
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => app.web.respond(&route, client, request).await,
     }
 }

@@ -116,7 +116,7 @@ impl Asked<'_> {
 
     /// Where the client found this server, if that is a name of ours; else where it is meant to be found. A header must not turn the user to
     /// another host (attack L10). A server that was not told its address knows no better than the client, who talks to it there.
-    fn found_at(&self, request: &Request<Body>) -> String {
+    pub(super) fn found_at(&self, request: &Request<Body>) -> String {
         let options = self.app.services.options();
         let known = |host: &Authority| options.own_hosts.iter().any(|own| href::same_authority(own, host.as_str()));
         match host(request).filter(|host| !self.app.has_public_url || known(host)) {
@@ -128,7 +128,7 @@ impl Asked<'_> {
         }
     }
 
-    fn is_secure(&self) -> bool {
+    pub(super) fn is_secure(&self) -> bool {
         self.client.https || self.app.services.options().public_url.starts_with("https:")
     }
 
@@ -198,16 +198,17 @@ impl Asked<'_> {
 }
 
 /// A form that a page or a client sent.
-struct Fields(Vec<(String, String)>);
+pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// None where it is too large or breaks off.
-    async fn read(request: Request<Body>) -> Option<Fields> {
+    pub(super) async fn read(request: Request<Body>) -> Option<Fields> {
         let body = Limited::new(request.into_body(), FORM_BYTES_MAX).collect().await.ok()?.to_bytes();
         Some(Fields(url::form_urlencoded::parse(&body).into_owned().collect()))
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// The first field of a name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }

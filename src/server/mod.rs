@@ -6,6 +6,7 @@
 mod answers;
 mod basic;
 mod body;
+mod browser;
 mod clients;
 pub mod control;
 mod give;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
+use super::browser;
 use super::login::Step;
 use crate::protocol::{dav, ocm};
 
@@ -104,6 +105,11 @@ pub(super) enum Route {
         /// Which part.
         step: Step,
     },
+    /// The pages for people with an account.
+    Browser {
+        /// Which one.
+        page: browser::Page,
+    },
     /// `/index.php/204`: phones look whether they have a network.
     NoContent,
     /// `/healthz`: the process answers.
@@ -125,6 +131,8 @@ pub(super) enum Page {
     Download,
     /// Where the password is sent.
     Login,
+    /// Where a visitor says which server to take it to.
+    Add,
 }
 
 /// The roots with a name below them, and how they are spelt.
@@ -219,6 +227,7 @@ impl Route {
             Route::LinkUploads { .. } => "link-uploads",
             Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
             Route::LinkPage { page: Page::Download, .. } => "link-download",
+            Route::LinkPage { page: Page::Add, .. } => "link-add",
             Route::Status => "status",
             Route::ShareInfo => "share-info",
             Route::GiveToServer => "give-to-server",
@@ -230,6 +239,7 @@ impl Route {
             Route::Ocm { call: ocm::Call::Notifications } => "ocm-notifications",
             Route::Ocs { .. } => "ocs",
             Route::Login { .. } => "login",
+            Route::Browser { .. } => "page",
             Route::NoContent => "no-content",
             Route::Healthz => "healthz",
             Route::Readyz => "readyz",
@@ -271,7 +281,7 @@ fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
         (_, "/apps/federatedfilesharing/createFederatedShare") => Some(Route::GiveToServer),
         (_, "/apps/files_sharing/testremote") => Some(Route::TestRemote),
         (_, "/204") => Some(Route::NoContent),
-        _ => None,
+        _ => browser::Page::parse(path, !script.is_empty()).map(|page| Route::Browser { page }),
     }
 }
 
@@ -294,6 +304,7 @@ fn page(rest: &str) -> Option<(&str, String, Page)> {
         "" => Page::View,
         "download" => Page::Download,
         "authenticate" => Page::Login,
+        "add" => Page::Add,
         _ => return None,
     };
     let token = percent_decode_str(segment).decode_utf8().ok()?.into_owned();

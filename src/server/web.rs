@@ -77,6 +77,7 @@ impl Web {
             | Route::Ocs { .. }
             | Route::Login { .. }
             | Route::GiveToServer
+            | Route::Browser { .. }
             | Route::NoContent
             | Route::Unknown => "/unknown",
         };

@@ -301,7 +301,7 @@ fn bound(login: &str, cookie: &str) -> Vec<u8> {
     [digest(login), digest(cookie)].concat()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }

@@ -4,6 +4,7 @@
 //! Two of them live in one process without knowing each other.
 
 pub mod accounts;
+pub mod adding;
 pub mod admin;
 pub mod backup;
 mod doctor;
@@ -17,6 +18,7 @@ pub mod passwords;
 pub mod policy;
 mod refusal;
 mod secrets;
+pub mod sessions;
 pub mod setup;
 pub mod shares;
 pub mod sharing;
@@ -100,6 +102,11 @@ impl Services {
     /// Who must wait before the next guess.
     pub fn throttle(&self) -> &throttle::Throttle {
         &self.inner.throttle
+    }
+
+    /// Sessions of browsers.
+    pub fn sessions(&self) -> &sessions::Sessions {
+        self.inner.accounts.sessions()
     }
 
     /// Uploads in chunks.

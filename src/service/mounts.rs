@@ -17,7 +17,7 @@ use super::{Reason, Refusal};
 use crate::domain::{At, Clock, Mount, MountId, MountState, Name, Offer, OfflineCause, Secret, TreePath, User, UserName, Write};
 use crate::limits::USER_MOUNTS_MAX;
 use crate::mount::Mounts;
-use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remotes, Scheme};
+use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remotes};
 use crate::store::{Batch, Store};
 use crate::tree::Forest;
 
@@ -103,11 +103,6 @@ impl Mounting {
         async move { mounts.poll_loop(stop.cancelled_owned()).await }
     }
 
-    /// Whether a server whose users mount links answers at an address that somebody typed, and by which scheme it does.
-    pub async fn family_at(&self, address: &str) -> Option<Scheme> {
-        self.remotes.family(address).await
-    }
-
     /// Finds out what stands at a URL and mounts it at the root of a user's tree.
     ///
     /// # Errors
@@ -118,7 +113,12 @@ impl Mounting {
         }
         self.not_ourselves(url)?;
         let given = password.is_some();
-        let probe = self.remotes.probe(url, password.clone()).await.map_err(|fault| explain(&fault, given))?;
+        let probe = self.remotes.probe(url, password).await.map_err(|fault| explain(&fault, given))?;
+        self.add_probed(user, probe, name).await
+    }
+
+    /// Mounts what was found at a URL at the root of a user's tree.
+    pub(super) async fn add_probed(&self, user: &User, probe: Probe, name: Option<&str>) -> Result<Mount> {
         let wanted = wanted_name(name, &probe)?;
         let changing = self.changing.lock().await;
         if self.list(user).len() >= USER_MOUNTS_MAX {
@@ -208,7 +208,7 @@ impl Mounting {
     }
 
     /// A mount of ourselves would answer itself; what is here is shared here.
-    fn not_ourselves(&self, url: &str) -> Result<()> {
+    pub(super) fn not_ourselves(&self, url: &str) -> Result<()> {
         let authority = Url::parse(url).ok().and_then(|url| {
             let host = url.host_str()?.to_ascii_lowercase();
             Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
@@ -329,7 +329,7 @@ impl Mounting {
         opened.for_each(|mount| mount.note_reopened());
     }
 
-    fn may_mount(&self, user: &UserName) -> bool {
+    pub(super) fn may_mount(&self, user: &UserName) -> bool {
         self.policies.as_ref().is_none_or(|policies| policies.may_receive(user))
     }
 

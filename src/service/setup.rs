@@ -15,6 +15,7 @@ use super::mounts::Mounting;
 use super::passwords::Passwords;
 use super::policy::Policies;
 use super::secrets::Vault;
+use super::sessions::Sessions;
 use super::shares::UserShares;
 use super::sharing::Sharing;
 use super::throttle::Throttle;
@@ -106,8 +107,7 @@ impl Services {
         let shares = Shares::open(store.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let forest = Forest::new(spaces.clone(), mounts.clone(), shares, store.instance_id().to_owned(), fingerprint);
         let throttle = Arc::new(Throttle::new(clock.clone()));
-        let passwords = Arc::new(Passwords::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?);
-        let gate = Gate { passwords, throttle: Arc::clone(&throttle), disabled: Disabled::open(&store).map_err(other)? };
+        let gate = open_gate(&store, &clock, &throttle).map_err(other)?;
         let accounts = open_accounts(&store, &spaces, &clock, &gate).await?;
         let groups = Arc::new(Groups::open(store.clone()).map_err(other)?);
         let policies = Arc::new(Policies::open(store.clone(), Arc::clone(&groups)).map_err(other)?);
@@ -246,6 +246,15 @@ async fn open_accounts(store: &Store, spaces: &Spaces, clock: &Clock, gate: &Gat
     let opened = tokio::task::spawn_blocking(move || Accounts::open(store, spaces, clock, gate)).await;
     let accounts = opened.map_err(|gone| OpenError::Other(gone.to_string()))?.map_err(|error| OpenError::Other(error.to_string()))?;
     Ok(Arc::new(accounts))
+}
+
+fn open_gate(store: &Store, clock: &Clock, throttle: &Arc<Throttle>) -> super::refusal::Result<Gate> {
+    Ok(Gate {
+        passwords: Arc::new(Passwords::new(clock.clone())?),
+        throttle: Arc::clone(throttle),
+        disabled: Disabled::open(store)?,
+        sessions: Arc::new(Sessions::open(store.clone(), clock.clone())?),
+    })
 }
 
 async fn open_store(options: &Options, clock: &Clock) -> Result<Store, OpenError> {

@@ -212,11 +212,12 @@ impl Sharing {
             opened => opened?,
         };
         // A server fetches for many, and again and again: downloads by it cannot be counted.
-        if self.policies.may_send(&link.owner) && self.policies.may_send(link.shared_by()) && !self.details.is_limited(link.id) {
-            Ok(link)
-        } else {
-            Err(Closed::Disabled)
-        }
+        if self.may_leave(&link) { Ok(link) } else { Err(Closed::Disabled) }
+    }
+
+    /// Whether other servers may mount a link.
+    pub fn may_leave(&self, link: &Link) -> bool {
+        self.policies.may_send(&link.owner) && self.policies.may_send(link.shared_by()) && !self.details.is_limited(link.id)
     }
 
     /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor, and then ask

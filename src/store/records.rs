@@ -55,6 +55,8 @@ pub enum Table {
     SharedLinks = 19,
     /// Which links shares with users of other servers come from, by the share's id.
     GivenLinks = 20,
+    /// Sessions of browsers, by the SHA-256 of their cookies.
+    WebSessions = 27,
 }
 
 /// Something that is kept as one record.

@@ -63,3 +63,5 @@ mod uploads;
 mod uploads_attacks;
 mod uploads_links;
 mod versions;
+mod web_dialogue;
+mod web_sessions;

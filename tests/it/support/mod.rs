@@ -1,6 +1,7 @@
 //! What tests start and ask.
 
 pub(crate) mod bad_remote;
+pub(crate) mod browsing;
 pub(crate) mod dav_only;
 pub(crate) mod federation;
 pub(crate) mod mounted;
