@@ -4,6 +4,7 @@
 //! other site may show them in a frame, nothing but what stands in them may run, and what others named is text (attacks L5, L7).
 
 mod assets;
+mod invite;
 mod pages;
 mod words;
 
@@ -15,6 +16,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 
 pub use assets::{ASSETS_ROOT, asset};
+pub use invite::{Invite, NotAccepted, invite, invited, no_invite};
 pub use pages::{
     Again, Elsewhere, Incoming, LoginForm, Message, MountRow, Notice, NowhereToGo, Pending, Start, add, elsewhere, login, message, start,
 };
