@@ -105,6 +105,14 @@ pub const LOGIN_FLOW_SECONDS: i64 = 20 * 60;
 pub const LOGIN_FLOWS_MAX: usize = 10_000;
 /// Most of them from one address.
 pub const LOGIN_FLOWS_PER_ADDRESS_MAX: usize = 30;
+/// How long a session of a browser lives without being used, in seconds.
+pub const SESSION_IDLE_MAX_SECONDS: i64 = 7 * 24 * 3600;
+/// How long a session of a browser lives at most, in seconds.
+pub const SESSION_AGE_MAX_SECONDS: i64 = 30 * 24 * 3600;
+/// How exactly the last use of a session is known, in seconds: a request within that writes nothing.
+pub const SESSION_USE_GRAIN_SECONDS: i64 = 600;
+/// Most sessions of one account; one more ends the one that was used least recently.
+pub const SESSIONS_PER_USER_MAX: usize = 20;
 /// Largest body of an OCS request, in bytes.
 pub const OCS_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Most parameters of an OCS request.
@@ -159,6 +167,20 @@ pub const OCM_URL_BYTES_MAX: usize = 2_048;
 pub const OCM_SECRET_BYTES_MAX: usize = 128;
 /// Longest number or name by which another server knows a share, in bytes.
 pub const OCM_ID_BYTES_MAX: usize = 255;
+/// Most tokens of shares of other servers that are held.
+pub const OCM_TOKENS_MAX: usize = 10_000;
+/// Longest token that a secret is exchanged for, in bytes: those of CERNBox are JWTs.
+pub const OCM_TOKEN_BYTES_MAX: usize = 8_192;
+/// Longest time that a token of another server is used, in seconds.
+pub const OCM_TOKEN_SECONDS_MAX: u64 = 24 * 3600;
+/// How old a signature of a call between servers may be, or how far in the future, in seconds (`protocol/ocm.md` 1.8).
+pub const SIGNATURE_AGE_MAX_SECONDS: i64 = 300;
+/// Most signatures of one server that are remembered for as long.
+pub const SIGNATURES_SEEN_HOST_MAX: usize = 2_000;
+/// Most signatures of all servers that are remembered.
+pub const SIGNATURES_SEEN_MAX: usize = 100_000;
+/// Most servers whose keys are kept.
+pub const SIGNING_HOSTS_MAX: usize = 10_000;
 /// Most offers of users of other servers that one user has not answered.
 pub const USER_OFFERS_MAX: usize = 200;
 /// Most of them from one other server: anybody can write its name, and for one user alone that keeps it out.
@@ -167,8 +189,22 @@ pub const USER_HOST_OFFERS_MAX: usize = 20;
 pub const OFFERS_MAX: usize = 20_000;
 /// Most offers that one address makes at once, and in an hour after that.
 pub const ADDRESS_OFFERS_MAX: u32 = 60;
+/// Most members of a group that users of other servers share with: each gets an offer.
+pub const GROUP_OFFERS_MAX: usize = 500;
 /// How long an offer without an end waits for its receiver, in seconds.
 pub const OFFER_WAIT_SECONDS: i64 = 90 * 24 * 3600;
+/// How long an invitation is good if nothing is said, in days.
+pub const INVITATION_DAYS_DEFAULT: i64 = 7;
+/// How long an invitation is good at most, in days.
+pub const INVITATION_DAYS_MAX: i64 = 90;
+/// How long an invitation that is over stays in lists, in seconds.
+pub const INVITATION_KEPT_SECONDS: i64 = 30 * 24 * 3600;
+/// Most invitations of one user, those that are over included.
+pub const USER_INVITATIONS_MAX: usize = 200;
+/// Most invitations of all users.
+pub const INVITATIONS_MAX: usize = 20_000;
+/// Most contacts of one user.
+pub const USER_CONTACTS_MAX: usize = 1_000;
 /// Most messages that wait for one other server.
 pub const OUTBOX_HOST_MAX: usize = 1_000;
 /// Most messages that wait for all other servers.

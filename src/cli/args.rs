@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::service::admin::{GroupCommand, ShareCommand, TrashCommand};
+use crate::service::admin::{ContactCommand, FederationTerms, GroupCommand, InviteCommand, ShareCommand, TrashCommand, TrustedCommand};
 
 /// A WebDAV server whose users mount each other's public links across servers.
 #[derive(Debug, Parser)]
@@ -36,9 +36,15 @@ pub(super) enum Verb {
     /// Groups of accounts
     #[command(subcommand)]
     Group(GroupCommand),
-    /// Files and folders that users share with users and groups of this server
+    /// Files and folders that users share with each other, and with users of other servers
     #[command(subcommand)]
     Share(ShareCommand),
+    /// Invitations: how users of this server and of others become contacts
+    #[command(subcommand)]
+    Invite(InviteCommand),
+    /// Whom users know on other servers
+    #[command(subcommand)]
+    Contact(ContactCommand),
     /// Public links of users' files and folders
     #[command(subcommand)]
     Link(LinkVerb),
@@ -51,9 +57,9 @@ pub(super) enum Verb {
     /// What is decided about other servers
     #[command(subcommand)]
     Remote(RemoteVerb),
-    /// Say what is wrong with this server, or with a link
+    /// Say what is wrong with this server, with a link, or with the server of a user
     Doctor {
-        /// A link or WebDAV URL
+        /// A link, a WebDAV URL, or a user of another server (bob@cloud.example)
         url: Option<String>,
         #[command(flatten)]
         password: PasswordArgs,
@@ -246,6 +252,8 @@ pub(super) enum SharingVerb {
         /// What it is to be
         value: String,
     },
+    /// Which other servers take part in sharing, after changing that if asked to
+    Federation(FederationTerms),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -396,10 +404,30 @@ pub(super) enum RemoteVerb {
         /// host or host:port
         host: String,
     },
+    /// Forget the keys by which a server signs its calls, and that it signs: it has new ones, or signs no more
+    ForgetKey {
+        /// host or host:port
+        host: String,
+    },
     /// Forget what is decided about a host
     Remove {
         /// host or host:port
         host: String,
+    },
+    /// Servers that are trusted as partners in sharing
+    #[command(subcommand)]
+    Trusted(TrustedCommand),
+    /// Print what an administrator of oCIS, OpenCloud or CERNBox must add to ocmproviders.json
+    Ocmproviders,
+    /// Say that a server has another name now: mounts, shares and decisions move there
+    Rename {
+        /// host or host:port, as it was
+        old: String,
+        /// host or host:port, as it is now
+        new: String,
+        /// Do not ask the new server whether it opens what the old one shared
+        #[arg(long)]
+        force: bool,
     },
 }
 

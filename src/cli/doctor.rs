@@ -10,13 +10,16 @@ use super::secrets::known_password;
 use super::settings::Settings;
 use crate::domain::{Clock, Timestamp};
 use crate::server::{control, tls};
+use crate::service::Reason;
 use crate::service::admin::{CheckRow, Command, Health, Outcome};
+use crate::wire::x509;
 
 /// Days before the end of a certificate at which it is time to renew it.
 const RENEW_DAYS: i64 = 14;
 const DAY: i64 = 24 * 3600;
 
-/// Checks the server, or a link. The exit code is 1 where something has failed, 4 where a link cannot be reached.
+/// Checks the server, a link, or the server of a user. The exit code is 0 where nothing has failed, 1 where something of this server has, and for
+/// others that of the first failure: 2 usage, 3 not found, 4 unreachable, 5 refused.
 pub(super) async fn doctor(settings: &Settings, url: Option<String>, password: PasswordArgs, out: &Out) -> Result<ExitCode, Failure> {
     let link = url.is_some();
     let password = if password.password_stdin { Some(known_password(true, "the link")?) } else { None };
@@ -26,14 +29,9 @@ pub(super) async fn doctor(settings: &Settings, url: Option<String>, password: P
         Ok(_other) => rows.push(CheckRow::failed("server", "the running server is another version")),
         Err(refusal) => rows.push(CheckRow::failed("data folder", refusal.text)),
     }
-    let unreachable = rows.iter().any(|row| row.health == Health::Failed && matches!(row.name.as_str(), "DNS" | "TCP"));
-    let failed = rows.iter().any(|row| row.health == Health::Failed);
+    let failed = rows.iter().find(|row| row.health == Health::Failed).map(|row| row.reason.filter(|_| link).unwrap_or(Reason::Failed));
     out.outcome(&Outcome::Checks(rows));
-    Ok(match (failed, link && unreachable) {
-        (false, _) => ExitCode::SUCCESS,
-        (true, false) => ExitCode::from(1),
-        (true, true) => ExitCode::from(4),
-    })
+    Ok(failed.map_or(ExitCode::SUCCESS, |reason| ExitCode::from(reason.exit_code())))
 }
 
 /// What can be seen without the data folder.
@@ -47,7 +45,7 @@ async fn own_rows(settings: &Settings) -> Vec<CheckRow> {
         Ok(_certificate) => CheckRow::ok("TLS", "certificate and key belong together"),
         Err(error) => CheckRow::failed("TLS", error.to_string()),
     });
-    let end = tls::read_chain(&files.certificate).ok().and_then(|chain| tls::not_after(chain.first()?));
+    let end = tls::read_chain(&files.certificate).ok().and_then(|chain| x509::not_after(chain.first()?));
     if let Some(end) = end {
         rows.push(expiry(end, Clock::System.now()));
     }

@@ -12,7 +12,7 @@ use super::secrets::{can_ask, known_password, new_password};
 use super::settings::Settings;
 use crate::domain::{Clock, Secret};
 use crate::server::{control, tls};
-use crate::service::admin::{AccountCommand, Command, LinkTerms, Outcome};
+use crate::service::admin::{AccountCommand, Command, LinkTerms, Outcome, ServersCommand};
 use crate::service::setup::state_folder;
 use crate::service::{OpenError, Reason, Refusal, Services};
 use crate::store;
@@ -187,7 +187,11 @@ pub(super) async fn remote(settings: &Settings, verb: RemoteVerb, out: &Out) -> 
             Command::RemoteTrust { host, fingerprint, authorities }
         }
         RemoteVerb::AllowPrivate { host } => Command::RemoteAllowPrivate { host },
+        RemoteVerb::ForgetKey { host } => Command::RemoteForgetKey { host },
         RemoteVerb::Remove { host } => Command::RemoteRemove { host },
+        RemoteVerb::Trusted(command) => Command::Servers(ServersCommand::Trusted(command)),
+        RemoteVerb::Ocmproviders => Command::Servers(ServersCommand::OcmProviders),
+        RemoteVerb::Rename { old, new, force } => Command::Servers(ServersCommand::Rename { old, new, force }),
     };
     print(settings, command, out).await
 }

@@ -8,6 +8,7 @@ mod demo_tls;
 mod doctor;
 mod manage;
 mod output;
+mod people;
 mod secrets;
 mod serve;
 mod settings;
@@ -20,7 +21,7 @@ use clap::Parser as _;
 use self::args::{Args, Verb};
 use self::output::Out;
 use crate::service::Refusal;
-use crate::service::admin::Command;
+use crate::service::admin::{Command, ServersCommand};
 
 /// Why a command ends without having done its work.
 #[derive(Debug)]
@@ -83,16 +84,19 @@ async fn dispatch(args: Args, out: &Out) -> Result<ExitCode, Failure> {
         Verb::User(command) => manage::user(&settings, command, out).await?,
         Verb::Group(command) => manage::print(&settings, Command::Group(command), out).await?,
         Verb::Share(command) => manage::print(&settings, Command::Share(command), out).await?,
+        Verb::Invite(command) => manage::print(&settings, Command::Invite(command), out).await?,
+        Verb::Contact(command) => manage::print(&settings, Command::Contact(command), out).await?,
         Verb::Link(command) => manage::link(&settings, command, out).await?,
         Verb::Mount(command) => manage::mount(&settings, command, out).await?,
         Verb::Trash(command) => manage::print(&settings, command.into(), out).await?,
         Verb::Remote(command) => manage::remote(&settings, command, out).await?,
         Verb::Sharing(command) => {
-            let set = match command {
-                args::SharingVerb::Show => None,
-                args::SharingVerb::Set { rule, value } => Some((rule, value)),
+            let command = match command {
+                args::SharingVerb::Show => Command::Sharing { set: None },
+                args::SharingVerb::Set { rule, value } => Command::Sharing { set: Some((rule, value)) },
+                args::SharingVerb::Federation(terms) => Command::Servers(ServersCommand::Federation(terms)),
             };
-            manage::print(&settings, Command::Sharing { set }, out).await?;
+            manage::print(&settings, command, out).await?;
         }
         Verb::Maintenance { what } => manage::maintenance(&settings, what, out).await?,
         Verb::Scan { user } => manage::scan(&settings, user, out).await?,

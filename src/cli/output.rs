@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::service::admin::{CheckRow, GroupRow, Health, Outcome, ReceivedRow, ShareRow};
+use crate::service::admin::{CheckRow, FederationRow, GroupRow, Health, Outcome, ReceivedRow, ShareRow, TrustedRow};
 
 /// Where commands print to.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ impl Out {
             return self.outcome_json(outcome);
         }
         match outcome {
-            Outcome::Done(text) => self.line(text),
+            Outcome::Done(text) | Outcome::Document(text) => self.line(text),
             Outcome::Secret(secret) => self.line(secret.expose()),
             Outcome::Link(link) => self.line(&link.url),
             Outcome::Mount(mount) => {
@@ -68,15 +68,7 @@ impl Out {
             Outcome::Maintenance(on) => {
                 self.line(if *on { "maintenance is on: every client is answered 503" } else { "maintenance is off" })
             }
-            Outcome::Links(rows) => {
-                let cells = |row: &crate::service::admin::LinkRow| {
-                    let path = row.path.clone().unwrap_or_else(|| "(gone)".to_owned());
-                    let expires = row.expires.clone().unwrap_or_else(|| "-".to_owned());
-                    let (url, label, maker) = (row.url.clone(), row.label.clone(), row.made_by.clone());
-                    vec![row.id.to_string(), path, row.permissions.clone(), yes(row.password), expires, url, maker, label]
-                };
-                self.table(&["ID", "PATH", "PERMISSIONS", "PASSWORD", "EXPIRES", "URL", "MADE BY", "LABEL"], rows.iter().map(cells));
-            }
+            Outcome::Links(rows) => self.links(rows),
             Outcome::Mounts(rows) => {
                 let cells = |row: &crate::service::admin::MountRow| {
                     let path = row.path.clone().unwrap_or_else(|| "(nowhere)".to_owned());
@@ -88,6 +80,7 @@ impl Out {
             Outcome::ReceivedShare(row) => self.received_share(row),
             Outcome::Shares(rows) => self.shares(rows),
             Outcome::ReceivedShares(rows) => self.received_shares(rows),
+            Outcome::Invitation(_) | Outcome::Invitations(_) | Outcome::Contact(_) | Outcome::Contacts(_) => self.people(outcome),
             Outcome::Group(row) => self.group(row),
             Outcome::Groups(rows) => self.groups(rows),
             Outcome::Remotes(rows) => {
@@ -100,6 +93,8 @@ impl Out {
                 let cells = |row: &crate::service::policy::Rule| vec![row.key.clone(), row.value.clone(), row.help.clone()];
                 self.table(&["RULE", "VALUE", "MEANING"], rows.iter().map(cells));
             }
+            Outcome::Trusted(rows) => self.trusted(rows),
+            Outcome::Federation(row) => self.federation(row),
             Outcome::Trash(rows) => self.trash(rows),
             Outcome::Checks(rows) => rows.iter().for_each(|row| self.check(row)),
             Outcome::Scans(rows) => {
@@ -109,6 +104,26 @@ impl Out {
                 }
             }
         }
+    }
+
+    fn links(self, rows: &[crate::service::admin::LinkRow]) {
+        let cells = |row: &crate::service::admin::LinkRow| {
+            let path = row.path.clone().unwrap_or_else(|| "(gone)".to_owned());
+            let expires = row.expires.clone().unwrap_or_else(|| "-".to_owned());
+            let (url, label, maker) = (row.url.clone(), row.label.clone(), row.made_by.clone());
+            vec![row.id.to_string(), path, row.permissions.clone(), yes(row.password), expires, url, maker, label]
+        };
+        self.table(&["ID", "PATH", "PERMISSIONS", "PASSWORD", "EXPIRES", "URL", "MADE BY", "LABEL"], rows.iter().map(cells));
+    }
+
+    fn trusted(self, rows: &[TrustedRow]) {
+        self.table(&["HOST", "AUTO-ACCEPT"], rows.iter().map(|row| vec![row.host.clone(), yes(row.auto_accept)]));
+    }
+
+    fn federation(self, row: &FederationRow) {
+        self.line(&format!("mode: {}", row.mode));
+        self.line(&format!("allow: {}", row.allow.join(" ")));
+        self.line(&format!("deny: {}", row.deny.join(" ")));
     }
 
     fn groups(self, rows: &[GroupRow]) {
@@ -198,6 +213,10 @@ impl Out {
             Outcome::Shares(rows) => self.json(rows),
             Outcome::ReceivedShare(row) => self.json(row),
             Outcome::ReceivedShares(rows) => self.json(rows),
+            Outcome::Invitation(row) => self.json(row),
+            Outcome::Invitations(rows) => self.json(rows),
+            Outcome::Contact(row) => self.json(row),
+            Outcome::Contacts(rows) => self.json(rows),
             Outcome::Group(row) => self.json(row),
             Outcome::Groups(rows) => self.json(rows),
             Outcome::Remotes(rows) => self.json(rows),
@@ -205,6 +224,9 @@ impl Out {
             Outcome::Checks(rows) => self.json(rows),
             Outcome::Trash(rows) => self.json(rows),
             Outcome::Rules(rows) => self.json(rows),
+            Outcome::Document(text) => self.line(text),
+            Outcome::Trusted(rows) => self.json(rows),
+            Outcome::Federation(row) => self.json(row),
         }
     }
 

@@ -45,6 +45,11 @@ pub const KEYS: &[Key] = &[
     key("versions_max_age", "90d", "how long old versions of files are kept; 0 switches them off"),
     key("versions_max_share", "50", "how much they may take, in percent of the quota or of the free disk; 0 switches them off"),
     key("auto_accept_shares", "true", "whether what is shared with users appears in their trees at once; else they accept it first"),
+    key(
+        "federation_signatures",
+        "off",
+        "signed calls between servers: off, on (sign, and judge signatures that come), or required (refuse calls without one)",
+    ),
     key("connections_max", "4096", "most connections at once"),
     key(
         "client_version",

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::domain::{ClientVersion, Keep};
+use crate::domain::{ClientVersion, Keep, Signing};
 use crate::remote::Timeouts;
 
 pub use address::{Listen, Network, PublicUrl};
@@ -125,6 +125,8 @@ pub struct Config {
     pub versions: Keep,
     /// Whether what is shared with users appears in their trees at once.
     pub auto_accept_shares: bool,
+    /// Whether calls between servers are signed.
+    pub signatures: Signing,
     /// Most connections at once.
     pub connections_max: usize,
     /// The version that sync clients are told.
@@ -152,6 +154,7 @@ impl Config {
             trash: Keep::TRASH,
             versions: Keep::VERSIONS,
             auto_accept_shares: true,
+            signatures: Signing::Off,
             connections_max: 4096,
             client_version: ClientVersion::DEFAULT,
             remote_timeouts: Timeouts::default(),
@@ -188,6 +191,7 @@ impl Config {
                 max_share: layers.one("versions_max_share", percent)?.unwrap_or(Keep::VERSIONS.max_share),
             },
             auto_accept_shares: layers.one("auto_accept_shares", switch)?.unwrap_or(true),
+            signatures: layers.one("federation_signatures", signing)?.unwrap_or_default(),
             connections_max: layers.one("connections_max", count)?.unwrap_or(4096),
             client_version: layers.one("client_version", client_version)?.unwrap_or(ClientVersion::DEFAULT),
             remote_timeouts: Timeouts::default(),
@@ -255,6 +259,15 @@ fn client_version(text: &str) -> Result<ClientVersion, String> {
 
 fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_error| "is true or false".to_owned())
+}
+
+fn signing(text: &str) -> Result<Signing, String> {
+    match text {
+        "off" => Ok(Signing::Off),
+        "on" => Ok(Signing::On),
+        "required" => Ok(Signing::Required),
+        _ => Err("is `off`, `on` or `required`".to_owned()),
+    }
 }
 
 fn count(text: &str) -> Result<usize, String> {

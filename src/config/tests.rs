@@ -91,3 +91,15 @@ fn networks_contain_their_addresses() {
     assert!(!Network::parse("::1").unwrap().contains("::2".parse().unwrap()));
     assert!(Network::parse("2001:db8::/32").unwrap().contains("2001:db8:1::1".parse().unwrap()));
 }
+
+#[test]
+fn signatures_are_off_unless_the_file_or_the_environment_says_otherwise() {
+    let mut layers = Layers::defaults();
+    assert_eq!(Config::from_layers(&layers).unwrap().signatures, Signing::Off);
+    layers.toml("[federation]\nsignatures = \"required\"\n", Path::new("c.toml")).unwrap();
+    assert_eq!(Config::from_layers(&layers).unwrap().signatures, Signing::Required);
+    layers.environment([("CAUSEWAY_FEDERATION_SIGNATURES".to_owned(), "on".to_owned())]).unwrap();
+    assert_eq!(Config::from_layers(&layers).unwrap().signatures, Signing::On);
+    layers.environment([("CAUSEWAY_FEDERATION_SIGNATURES".to_owned(), "yes".to_owned())]).unwrap();
+    assert!(Config::from_layers(&layers).unwrap_err().to_string().contains("`off`, `on` or `required`"));
+}

@@ -95,8 +95,11 @@ fn server(text: &str) -> Option<(Box<str>, bool)> {
     let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     let host = url.host_str().filter(|_| bare)?.to_ascii_lowercase();
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let path = url.path().trim_end_matches('/');
-    let path = path.strip_suffix("/index.php").unwrap_or(path).trim_end_matches('/');
+    let mut path = url.path().trim_end_matches('/');
+    // Until none is left: what is read is stored as text, and read again.
+    while let Some(folder) = path.strip_suffix("/index.php") {
+        path = folder.trim_end_matches('/');
+    }
     Some((format!("{host}{port}{path}").into(), plain))
 }
 
@@ -182,6 +185,8 @@ pub enum AuthScheme {
     Basic,
     /// As a Bearer token (RFC 6750): oCIS, OpenCloud, CERNBox.
     Bearer,
+    /// Not at all: it is exchanged for a token, and that is sent as Bearer (`protocol/ocm.md` 1.5, code flow).
+    Exchanged,
 }
 
 /// A share that a user of another server offers to one of ours.
@@ -261,6 +266,7 @@ mod tests {
         check("bob@https://Cloud.Example/", Some(("bob", "cloud.example", "https://cloud.example")));
         check("bob@https://cloud.example:443/index.php", Some(("bob", "cloud.example", "https://cloud.example")));
         check("bob@http://cloud.example:8080/index.php/", Some(("bob", "cloud.example:8080", "http://cloud.example:8080")));
+        check("bob@cloud.example/oc/index.php/index.php//", Some(("bob", "cloud.example/oc", "https://cloud.example/oc")));
         check("bob@cloud.example/ownCloud", Some(("bob", "cloud.example/ownCloud", "https://cloud.example/ownCloud")));
         check("b@c@idp.example@cloud.example", Some(("b@c@idp.example", "cloud.example", "https://cloud.example")));
         check("Bob B@[::1]:8080", Some(("Bob B", "[::1]:8080", "https://[::1]:8080")));

@@ -3,6 +3,7 @@
 
 mod checksum;
 mod clock;
+mod contact;
 mod error;
 mod etag;
 mod federation;
@@ -16,12 +17,14 @@ mod principal;
 mod records;
 mod secret;
 mod share;
+mod signing;
 mod upload;
 mod user;
 mod version;
 
 pub use checksum::{Algorithm, Checksum, InvalidChecksum};
 pub use clock::{Clock, Timestamp};
+pub use contact::{Contact, Invitation};
 pub use error::{Error, Result};
 pub use etag::Etag;
 pub use federation::{Asked, AuthScheme, CloudId, InvalidCloudId, Offer, OfferedAt, SentShare, SentState};
@@ -38,6 +41,7 @@ pub use records::{
 };
 pub use secret::{Secret, ShareToken};
 pub use share::{ReceivedShare, ReceivedState, Share, ShareId, ShareWith, shareable};
+pub use signing::Signing;
 pub use upload::{ChunkName, Upload, UploadId, UploadName};
 pub use user::{InvalidUserName, UserName, parse_bytes};
 pub use version::ClientVersion;

@@ -24,6 +24,8 @@ const MISSED_FOLDERS_MAX: usize = 64;
 const PAUSE: Duration = Duration::from_secs(4);
 /// Most between two tries for one folder.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
+/// How long one try waits: the poll of the mount waits with it.
+const TRY_PATIENCE: Duration = Duration::from_secs(5);
 /// Where more folders fail than are remembered, clients are told to look at the whole mount this seldom.
 const PAUSE_OF_MANY: Duration = Duration::from_secs(3600);
 
@@ -163,7 +165,11 @@ impl MountHandle {
             (live.missed.due(Instant::now()), live.share.clone())
         };
         let (Some(path), Some(share)) = (path, share) else { return };
-        let found = share.list(&Via::default(), &path).await;
+        let question = tokio::time::timeout(TRY_PATIENCE, async { share.list(&Via::default(), &path).await });
+        let found = question.await.unwrap_or(Err(remote::Error::Unreachable { retry_after: TRY_PATIENCE }));
+        if let Err(remote::Error::Throttled { retry_after }) = found {
+            let _told = self.throttled(retry_after);
+        }
         let mut live = self.live();
         match found {
             Ok(found) if found.own.collection == Some(true) => {

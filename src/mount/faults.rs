@@ -16,6 +16,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 const ALONE: Duration = Duration::from_secs(30);
 /// Longest such pause.
 const ALONE_MAX: Duration = Duration::from_secs(3600);
+/// How long the root is waited for where something below it did not answer.
+const ROOT_PATIENCE: Duration = Duration::from_secs(3);
 
 impl MountHandle {
     /// The error that the state stands for; none while online, or when it is time for another try.
@@ -64,14 +66,17 @@ impl MountHandle {
     /// What an error of the remote means here.
     pub(super) async fn fault(&self, via: &Via, path: &TreePath, error: remote::Error) -> Error {
         match error {
-            remote::Error::Unreachable { retry_after } => self.down(OfflineCause::Unreachable, retry_after.max(Duration::from_secs(1))),
+            remote::Error::Unreachable { retry_after } if path.is_root() => {
+                self.down(OfflineCause::Unreachable, retry_after.max(Duration::from_secs(1)))
+            }
+            remote::Error::Unreachable { .. } => self.only_here(via).await,
             remote::Error::NotAllowed => self.down(OfflineCause::NotAllowed, RETRY_AFTER),
             remote::Error::Untrusted(_) => self.down(OfflineCause::Untrusted, RETRY_AFTER),
             remote::Error::BadAnswer(_) | remote::Error::Redirected if path.is_root() => self.down(OfflineCause::BadAnswer, RETRY_AFTER),
             remote::Error::BadAnswer(_) | remote::Error::Redirected => unavailable(OfflineCause::BadAnswer, RETRY_AFTER),
             remote::Error::SharingOff => self.leave_alone(OfflineCause::SharingOff, Duration::ZERO),
             remote::Error::Throttled { retry_after } if path.is_root() => self.leave_alone(OfflineCause::RemoteBusy, retry_after),
-            remote::Error::Throttled { retry_after } => unavailable(OfflineCause::RemoteBusy, retry_after),
+            remote::Error::Throttled { retry_after } => self.throttled(retry_after),
             remote::Error::Busy { retry_after } if path.is_root() => self.down(OfflineCause::RemoteBusy, retry_after),
             remote::Error::Busy { retry_after } => unavailable(OfflineCause::RemoteBusy, retry_after),
             remote::Error::Unauthorized => self.diagnose(self.unauthorized()).await,
@@ -100,6 +105,35 @@ impl MountHandle {
         live.next_try = Instant::now() + pause;
         live.alone_until = Some(live.next_try);
         unavailable(cause, pause)
+    }
+
+    /// A node that does not answer in time takes its whole mount away only if the root does not answer either: one folder that its server cannot
+    /// list must not hide the others. Where nothing listens, the root is known to be away at once.
+    async fn only_here(&self, via: &Via) -> Error {
+        let Some(share) = self.share() else { return self.down(OfflineCause::Unreachable, RETRY_AFTER) };
+        let root = TreePath::root();
+        match tokio::time::timeout(ROOT_PATIENCE, share.stat(via, &root)).await {
+            Ok(Ok(_)) => {
+                self.answered();
+                unavailable(OfflineCause::Unreachable, RETRY_AFTER)
+            }
+            Ok(Err(error)) => Box::pin(self.fault(via, &root, error)).await,
+            Err(_late) => self.down(OfflineCause::Unreachable, RETRY_AFTER),
+        }
+    }
+
+    /// A part of the mount is not to be asked for so soon: clients may ask for the others, and our own questions wait, all of them.
+    pub(super) fn throttled(&self, retry_after: Duration) -> Error {
+        let mut live = self.live();
+        let until = Instant::now() + retry_after.min(ALONE_MAX);
+        live.alone_until = Some(live.alone_until.map_or(until, |known| known.max(until)));
+        live.next_poll = live.next_poll.max(until);
+        unavailable(OfflineCause::RemoteBusy, retry_after)
+    }
+
+    /// Whether the remote wants none of our own questions now.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.live().alone_until.is_some_and(|until| until > Instant::now())
     }
 
     fn down(&self, cause: OfflineCause, retry_after: Duration) -> Error {

@@ -182,6 +182,8 @@ impl MountHandle {
         live.asking = self.server.roots.of(share.as_ref());
         live.share = share;
         live.record = record;
+        // A poll that took the old record with it may be about to store it.
+        live.dirty = true;
         live.next_try = Instant::now();
         live.next_poll = Instant::now();
         live.alone_until = None;

@@ -121,6 +121,14 @@ impl Mounts {
         }
     }
 
+    /// Lets a mount go on at another address, or with other credentials. The caller stores the record.
+    pub fn readdress(&self, record: Mount, credentials: Option<Credentials>) {
+        if let Some(handle) = self.get(record.id) {
+            let share = Share::new(self.inner.remotes.clone(), &record.url, credentials, record.vendor, record.kind).ok();
+            handle.replace(share, record);
+        }
+    }
+
     fn share(&self, record: &Mount, password: Secret) -> Option<Share> {
         let credentials = (!record.login.is_empty()).then(|| Credentials::basic(record.login.clone(), password));
         Share::new(self.inner.remotes.clone(), &record.url, credentials, record.vendor, record.kind).ok()

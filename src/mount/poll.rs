@@ -115,6 +115,9 @@ impl MountHandle {
         };
         self.answered();
         self.tell_to_look_again().await;
+        if self.is_left_alone() {
+            return asked;
+        }
         let unchanged = {
             let mut live = self.live();
             live.quota = nodes::quota(&found.own);
@@ -154,8 +157,8 @@ impl MountHandle {
             match self.fetch(via, path).await {
                 Ok(_) => {}
                 Err(crate::domain::Error::NotFound | crate::domain::Error::NotCollection) => self.live().cache.wrote(path),
-                // One folder that its server does not list must not hide the changes in all others.
-                Err(error) if self.state() == MountState::Online => {
+                // One folder that its server does not list must not hide the changes in all others; who wants to be left alone is.
+                Err(error) if self.state() == MountState::Online && !self.is_left_alone() => {
                     tracing::debug!(%error, mount.id = self.id().0, "a poll passes over a folder");
                 }
                 Err(error) => return Err(error),

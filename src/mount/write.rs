@@ -299,6 +299,18 @@ impl MountHandle {
         self.poll(Instant::now()).await;
         self.state()
     }
+
+    /// Asks for the root and what is in it, whatever its etag says: the rights of a share may change without it.
+    ///
+    /// # Errors
+    /// Where the remote does not tell.
+    pub async fn relist(&self) -> Result<()> {
+        let (via, root) = (Via::default(), TreePath::root());
+        if self.root().kind == Kind::File {
+            return self.stat(&via, &root).await.map(drop);
+        }
+        self.fetch(&via, &root).await.map(drop)
+    }
 }
 
 /// A file beside its target that is not yet whole. If the request ends before it is in place, however it ends, the poll removes it.

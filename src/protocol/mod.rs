@@ -5,3 +5,4 @@ pub mod login;
 pub mod ocm;
 pub mod ocs;
 pub mod public;
+pub mod web;

@@ -2,6 +2,7 @@
 //! resolver, for every connection (attack F8).
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,6 +17,16 @@ pub enum Names {
     System,
     /// A fixed table, for tests; every other name is unknown.
     Fixed(Arc<HashMap<String, Vec<IpAddr>>>),
+}
+
+impl Names {
+    /// The addresses of a name, private ones too.
+    pub(super) async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        match self {
+            Names::System => Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()),
+            Names::Fixed(table) => table.get(name).cloned().ok_or_else(|| io::Error::other(UnknownName)),
+        }
+    }
 }
 
 /// The resolver found private addresses only.
@@ -38,13 +49,8 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let (names, allow_private) = (self.names.clone(), self.allow_private);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = match names {
-                Names::System => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
-                Names::Fixed(table) => {
-                    let addresses = table.get(name.as_str()).ok_or(UnknownName)?;
-                    addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect()
-                }
-            };
+            let found = names.lookup(name.as_str()).await?;
+            let found: Vec<SocketAddr> = found.into_iter().map(|address| SocketAddr::new(address, 0)).collect();
             let known = !found.is_empty();
             let usable: Vec<SocketAddr> = found.into_iter().filter(|address| allow_private || is_public(address.ip())).collect();
             if usable.is_empty() && known {

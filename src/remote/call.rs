@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::domain::AuthScheme;
 use crate::limits::{REMOTE_PAGE_BYTES_MAX, REMOTE_REDIRECTS_MAX};
 use crate::remote::body::{Download, Upload};
 use crate::remote::origin::{Lane, Origin, OriginKey};
@@ -44,6 +45,8 @@ pub(super) struct Answer {
     permit: OwnedSemaphorePermit,
 }
 
+/// What a client waits whose upload met a token that had ended: its body cannot be sent twice.
+const TOKEN_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// What uploads may take at the remote after their last byte, on top of the first-byte limit: it may hash and copy them.
 const BYTES_PER_SECOND_STORED: u64 = 10 * 1024 * 1024;
 
@@ -74,8 +77,14 @@ impl Remotes {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let via = HeaderValue::from_str(&via.through(self.instance_id())).map_err(|_error| Error::Loop)?;
         headers.insert(VIA_HEADER, via);
+        let mut token = None;
         if let Some(credentials) = credentials {
-            headers.insert(AUTHORIZATION, credentials.header()?);
+            let asks = if credentials.scheme == AuthScheme::Exchanged {
+                Credentials::of_offer(token.insert(self.token(credentials).await?).clone(), AuthScheme::Bearer).header()?
+            } else {
+                credentials.header()?
+            };
+            headers.insert(AUTHORIZATION, asks);
         }
         for _ in 0..=REMOTE_REDIRECTS_MAX {
             let sending = match &mut payload {
@@ -83,7 +92,20 @@ impl Remotes {
                 Payload::Fetch => Payload::Fetch,
                 Payload::Stream(body, length) => Payload::Stream(std::mem::replace(body, Box::pin(futures_util::stream::empty())), *length),
             };
+            let streams = matches!(sending, Payload::Stream(..));
             let answer = self.send(&method, &url, &headers, sending, stores).await?;
+            // A token may end before its time: once, another one is asked for.
+            if answer.response.status() == StatusCode::UNAUTHORIZED
+                && let (Some(refused), Some(credentials)) = (token.take(), credentials)
+            {
+                self.drop_token(credentials, &refused).await;
+                if streams {
+                    return Err(Error::Busy { retry_after: TOKEN_PAUSE });
+                }
+                let fresh = Credentials::of_offer(self.token(credentials).await?, AuthScheme::Bearer);
+                headers.insert(AUTHORIZATION, fresh.header()?);
+                continue;
+            }
             let redirects = matches!(
                 answer.response.status(),
                 StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -103,6 +125,7 @@ impl Remotes {
         let lane = if matches!(payload, Payload::Small(_)) { Lane::Request } else { Lane::Transfer };
         let permit = origin.place(lane).await?;
         let request = origin.client().request(method.clone(), url.clone()).headers(headers.clone());
+        self.hear_request(method, url);
         let sent = match payload {
             Payload::Small(text) if text.is_empty() => self.head(&origin, request, stores).await,
             Payload::Small(text) => self.head(&origin, request.body(text), stores).await,
@@ -110,13 +133,14 @@ impl Remotes {
             Payload::Stream(body, length) => self.upload(&origin, request, body, length).await,
         };
         let response = origin.note(sent)?;
+        self.hear_head(&response);
         Ok(Answer { response, url: url.clone(), permit })
     }
 
     async fn head(&self, origin: &Origin, request: reqwest::RequestBuilder, stores: u64) -> Result<reqwest::Response, Error> {
         let limit = self.timeouts().connect + self.timeouts().first_byte + storing(stores);
         match timeout(limit, request.send()).await {
-            Ok(sent) => sent.map_err(|error| origin.fault(&error)),
+            Ok(sent) => sent.inspect_err(|error| self.hear_error(error)).map_err(|error| origin.fault(&error)),
             Err(_elapsed) => Err(origin.unreachable()),
         }
     }

@@ -105,6 +105,32 @@ impl Error {
         }
     }
 
+    /// Whether the server answered, and will not answer otherwise later: it is not asked again.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Error::Unauthorized
+            | Error::Forbidden
+            | Error::SharingOff
+            | Error::NotFound
+            | Error::Unsupported
+            | Error::Conflict
+            | Error::PreconditionFailed
+            | Error::Loop
+            | Error::Rejected(_) => true,
+            Error::Unreachable { .. }
+            | Error::NotAllowed
+            | Error::Untrusted(_)
+            | Error::BadAnswer(_)
+            | Error::Redirected
+            | Error::Locked
+            | Error::Full
+            | Error::Busy { .. }
+            | Error::Throttled { .. }
+            | Error::Changed
+            | Error::SourceBroken => false,
+        }
+    }
+
     /// Whether nothing but the connection is known to be at fault: such failures open the breaker.
     pub(crate) fn is_connection(&self) -> bool {
         matches!(self, Error::Unreachable { .. } | Error::Untrusted(_))

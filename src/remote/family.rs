@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use http::{Method, StatusCode};
-use serde_json::Value;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::domain::Vendor;
 use crate::remote::Remotes;
 use crate::remote::call::Call;
+use crate::remote::probe::Status;
 use crate::wire::Via;
 
 /// By which scheme a server answers.
@@ -21,6 +22,15 @@ pub enum Scheme {
     Https,
     /// Nothing but plain HTTP.
     Http,
+}
+
+/// A server whose users can mount a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receiver {
+    /// By which scheme it answers.
+    pub scheme: Scheme,
+    /// What it is.
+    pub vendor: Vendor,
 }
 
 /// Oldest version whose users can mount a link.
@@ -33,29 +43,30 @@ const HTTPS_PATIENCE: Duration = Duration::from_secs(1);
 impl Remotes {
     /// Asks `ADDRESS/status.php` by https and http for a version that mounts links. Nobody who asks learns why there is none: refused,
     /// private, unknown and foreign are all the same (attack F9).
-    pub async fn family(&self, address: &str) -> Option<Scheme> {
+    pub async fn receiver(&self, address: &str) -> Option<Receiver> {
+        let by = |scheme| move |vendor| Receiver { scheme, vendor };
         // Both at once: a port that says nothing must not keep the other waiting.
-        let (https, http) = (pin!(self.is_family("https", address)), pin!(self.is_family("http", address)));
+        let (https, http) = (pin!(self.family_by("https", address)), pin!(self.family_by("http", address)));
         match select(https, http).await {
-            Either::Left((true, _)) => Some(Scheme::Https),
-            Either::Left((false, http)) => http.await.then_some(Scheme::Http),
-            Either::Right((false, https)) => https.await.then_some(Scheme::Https),
-            Either::Right((true, https)) => Some(match timeout(HTTPS_PATIENCE, https).await {
-                Ok(true) => Scheme::Https,
-                Ok(false) | Err(_) => Scheme::Http,
+            Either::Left((Some(vendor), _)) => Some(by(Scheme::Https)(vendor)),
+            Either::Left((None, http)) => http.await.map(by(Scheme::Http)),
+            Either::Right((None, https)) => https.await.map(by(Scheme::Https)),
+            Either::Right((Some(vendor), https)) => Some(match timeout(HTTPS_PATIENCE, https).await {
+                Ok(Some(vendor)) => by(Scheme::Https)(vendor),
+                Ok(None) | Err(_) => by(Scheme::Http)(vendor),
             }),
         }
     }
 
-    async fn is_family(&self, scheme: &str, address: &str) -> bool {
-        let Some(url) = status_url(scheme, address) else { return false };
+    async fn family_by(&self, scheme: &str, address: &str) -> Option<Vendor> {
+        let url = status_url(scheme, address)?;
         let via = Via::default();
-        let Ok(answer) = self.call(Call::new(Method::GET, url, None, &via)).await else { return false };
+        let answer = self.call(Call::new(Method::GET, url, None, &via)).await.ok()?;
         // Where a redirect led to https, https was asked as well.
         if answer.status() != StatusCode::OK || answer.url.scheme() != scheme {
-            return false;
+            return None;
         }
-        answer.page(self).await.is_ok_and(|page| mounts_links(&page))
+        answer.page(self).await.ok().and_then(|page| mounts_links(&page))
     }
 }
 
@@ -75,12 +86,11 @@ fn status_url(scheme: &str, address: &str) -> Option<Url> {
     url.host_str().is_some_and(|host| !host.is_empty()).then_some(url)
 }
 
-/// Whether a page is the `status.php` of a server that mounts links.
-fn mounts_links(page: &[u8]) -> bool {
-    let status: Value = serde_json::from_slice(page).unwrap_or_default();
-    let version = status.get("version").and_then(Value::as_str);
-    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    major.is_some_and(|major| major >= MAJOR_VERSION_MIN)
+/// What server a `status.php` is of, where that mounts links.
+fn mounts_links(page: &[u8]) -> Option<Vendor> {
+    let status = Status::read(page);
+    let major: u32 = status.version.split('.').next()?.parse().ok()?;
+    (major >= MAJOR_VERSION_MIN).then(|| status.vendor())
 }
 
 #[cfg(test)]
@@ -120,10 +130,12 @@ mod tests {
     fn servers_that_mount_links_are_told_from_others() {
         for page in [r#"{"installed":"true","version":"7.0.15.2","versionstring":"7.0.15"}"#, r#"{"installed":true,"version":"32.0.1.2"}"#]
         {
-            assert!(mounts_links(page.as_bytes()), "{page}");
+            assert!(mounts_links(page.as_bytes()).is_some(), "{page}");
         }
+        let named = r#"{"version":"32.0.1.2","productname":"Nextcloud"}"#;
+        assert_eq!(mounts_links(named.as_bytes()), Some(Vendor::Nextcloud));
         for page in [r#"{"version":"6.0.9.2"}"#, r#"{"version":7}"#, r#"{"version":""}"#, r#"["7.0.0"]"#, "<html>7.0.0</html>", ""] {
-            assert!(!mounts_links(page.as_bytes()), "{page}");
+            assert_eq!(mounts_links(page.as_bytes()), None, "{page}");
         }
     }
 }

@@ -11,8 +11,12 @@ mod breaker;
 mod call;
 mod chunks;
 mod error;
+mod exam;
 mod family;
 mod hash;
+mod heard;
+mod invite;
+mod keys;
 mod link;
 mod lock;
 mod ocm;
@@ -20,29 +24,47 @@ mod origin;
 mod probe;
 mod refusal;
 mod share;
+mod signing;
 mod tls;
+mod tokens;
 mod vendor;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 pub use address::Names;
 pub use chunks::Whole;
 pub use error::{Error, Fingerprint};
-pub use family::Scheme;
+pub use exam::{BadCertificate, NoAddress, Page, Shaken, TlsFault};
+pub use family::{Receiver, Scheme};
 pub use hash::Verified;
+pub use heard::{BadBody, Broke, Head, Heard};
+pub use keys::PublishedKeys;
 pub use lock::RemoteLock;
-pub use ocm::{Peer, Taken, digest, same_host};
+pub use ocm::{Peer, Taken, same_host};
 pub use probe::{LinkState, Opened, Probe, ProbeFault};
 pub use share::{Conditions, Content, Credentials, Listing, Received, Share, ShareKey};
+pub use signing::{Identity, KeyNames, Keys, NoKeys};
 pub use vendor::Traits;
 
 use tokio::time::Instant;
 
 use crate::domain::RemoteTrust;
 use origin::{Origin, OriginKey};
+
+/// Reads a pasted text, for the fuzz targets: no credentials stay in the address.
+#[cfg(fuzzing)]
+pub fn fuzzed_link(text: &str) {
+    let Some(pasted) = link::Pasted::parse(text) else { return };
+    assert!(matches!(pasted.url.scheme(), "http" | "https"));
+    assert!(pasted.url.username().is_empty() && pasted.url.password().is_none() && pasted.url.host_str().is_some());
+    if let Some(link) = pasted.link {
+        assert_eq!(link.root.origin(), pasted.url.origin(), "a link lies where its address is");
+        assert!(link.root.path().ends_with('/') && !link.token.expose().is_empty());
+    }
+}
 
 /// Time limits of calls to other servers.
 #[derive(Debug, Clone)]
@@ -99,11 +121,17 @@ struct Inner {
     instance_id: String,
     names: Names,
     timeouts: Timeouts,
-    platform: tls::Platform,
+    platform: Arc<tls::Platform>,
     trust: RwLock<HashMap<String, RemoteTrust>>,
     origins: Mutex<HashMap<OriginKey, Arc<Origin>>>,
     /// Servers as peers, by their URL, and when they were found.
     peers: Mutex<HashMap<String, (Peer, Instant)>>,
+    /// Who we are; not known to programs that only look at links.
+    identity: OnceLock<Identity>,
+    /// What secrets were exchanged for.
+    tokens: tokens::Tokens,
+    /// What was answered, in an examination alone.
+    heard: Option<Mutex<Vec<Heard>>>,
 }
 
 /// Most origins whose clients are kept; beyond it those without running calls are dropped.
@@ -117,10 +145,13 @@ impl Remotes {
             instance_id: policy.instance_id,
             names: policy.names,
             timeouts,
-            platform: tls::Platform::default(),
+            platform: Arc::default(),
             trust: RwLock::new(trust),
             origins: Mutex::default(),
             peers: Mutex::default(),
+            identity: OnceLock::new(),
+            tokens: tokens::Tokens::default(),
+            heard: None,
         };
         Remotes { inner: Arc::new(inner) }
     }

@@ -13,9 +13,10 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
-use crate::domain::{CloudId, Secret};
+use crate::domain::CloudId;
 use crate::limits::{OCM_BODY_BYTES_MAX, OCM_PEERS_MAX, OCM_TIMEOUT, OCM_URL_BYTES_MAX};
 use crate::remote::call::{Answer, Call, Payload};
+use crate::remote::signing::Style;
 use crate::remote::{Error, Remotes};
 use crate::wire::Via;
 use crate::wire::ocm::{Discovery, NewShare, Notification, Shape};
@@ -49,12 +50,15 @@ pub struct Taken {
 impl Peer {
     /// Where shares of shape A are opened, with a slash at its end.
     pub fn webdav_url(&self) -> String {
-        let root = match &self.ocm {
-            // A path on the host, whatever folder the server lives in.
-            Some(discovery) if discovery.webdav.is_some() => origin_of(&discovery.end_point).unwrap_or_else(|| self.url.clone()),
-            Some(_) | None => self.url.clone(),
+        let origin = match &self.ocm {
+            Some(discovery) if discovery.webdav.is_some() => origin_of(&discovery.end_point),
+            Some(_) | None => origin_of(&self.url),
         };
-        [&root, self.webdav.trim_end_matches('/'), "/"].concat()
+        let folder = Url::parse(&self.url).map(|url| url.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+        // Of a server that lives in a folder some name the path on the host, and some the one below that folder; Nextcloud 32 takes both so.
+        let on_host = self.webdav.strip_prefix(&folder).is_some_and(|rest| rest.starts_with('/'));
+        let folder = if on_host { "" } else { &folder };
+        [origin.as_deref().unwrap_or(&self.url), folder, self.webdav.trim_end_matches('/'), "/"].concat()
     }
 
     /// The same, where it names nothing longer than is kept in memory of a server.
@@ -98,16 +102,11 @@ impl Remotes {
         let https = self.discover_at(&of.url()).await;
         match https {
             // A test server or one in the house without TLS: the administrator said that this host is near.
-            Err(error) if error.is_connection() && !of.is_plain() && self.is_near(&of.url()) => {
+            Err(error) if error.is_connection() && !of.is_plain() && Url::parse(&of.url()).is_ok_and(|url| self.is_near(&url)) => {
                 self.discover_at(&["http://", of.host()].concat()).await
             }
             found => found,
         }
-    }
-
-    fn is_near(&self, url: &str) -> bool {
-        let key = Url::parse(url).ok().and_then(|url| crate::remote::origin::OriginKey::of(&url));
-        key.is_some_and(|key| self.trust_of(&key).allow_private)
     }
 
     async fn discover_at(&self, url: &str) -> Result<Peer, Error> {
@@ -137,7 +136,7 @@ impl Remotes {
     }
 
     /// A JSON document; none where there is nothing of the kind.
-    async fn document(&self, url: &str, path: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) async fn document(&self, url: &str, path: &str) -> Result<Option<Vec<u8>>, Error> {
         let via = Via::default();
         let answer = self.call(Call::new(Method::GET, joined(url, path)?, None, &via)).await;
         match answer {
@@ -225,7 +224,8 @@ impl Remotes {
             }
             refused = Error::from_status(status, answer.headers());
             // 404 says that there is no such endpoint, 400 and 501 that it is not known there: the older calls may be.
-            if !matches!(status.as_u16(), 400 | 404 | 405 | 501) {
+            // The reva family never had them, and answers 400 to what it does not care for.
+            if discovery.reva || !matches!(status.as_u16(), 400 | 404 | 405 | 501) {
                 return Err(refused);
             }
         }
@@ -238,8 +238,8 @@ impl Remotes {
         }
     }
 
-    async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Error> {
-        self.post(url, "application/json", Bytes::from(body.to_string())).await
+    pub(super) async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Error> {
+        self.post_signed(Style::Known, url, "application/json", Bytes::from(body.to_string())).await
     }
 
     /// The `data` of an OCS answer whose envelope says that it went well.
@@ -262,6 +262,16 @@ impl Remotes {
         let call = Call::new(Method::POST, url, None, &via).header(CONTENT_TYPE, media)?;
         self.call(Call { payload: Payload::Small(body), ..call }).await
     }
+
+    /// The same, signed where we sign.
+    pub(super) async fn post_signed(&self, style: Style, url: &str, media: &str, body: Bytes) -> Result<Answer, Error> {
+        let url = Url::parse(url).map_err(|_error| Error::BadAnswer("its address cannot be used"))?;
+        let signed = self.signed(style, &url, &body)?;
+        let via = Via::default();
+        let call = Call::new(Method::POST, url, None, &via).header(CONTENT_TYPE, media)?;
+        let call = signed.iter().try_fold(call, |call, (name, value)| call.header(*name, value))?;
+        self.call(Call { payload: Payload::Small(body), ..call }).await
+    }
 }
 
 /// The older call that says the same (`protocol/owncloud.md` 3.1, `protocol/nextcloud.md` 2.4).
@@ -282,7 +292,7 @@ fn older_call(notification: &Notification) -> Option<(&'static str, String)> {
     Some((verb, form.finish()))
 }
 
-async fn within<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn within<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     timeout(OCM_TIMEOUT, call).await.unwrap_or(Err(Error::Unreachable { retry_after: OCM_TIMEOUT }))
 }
 
@@ -308,15 +318,10 @@ pub fn same_host(server: &str, named: &str) -> Result<(), Error> {
     if stays { Ok(()) } else { Err(Error::BadAnswer("its discovery document points to another server")) }
 }
 
-/// What a secret is known by where it must not be stored: its SHA-256.
-pub fn digest(secret: &Secret) -> [u8; 32] {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(secret.expose().as_bytes()).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Secret;
 
     #[test]
     fn f8_a_discovery_document_leads_nowhere_else() {
@@ -332,12 +337,39 @@ mod tests {
     #[test]
     fn f8_a_peer_keeps_no_more_than_short_addresses_in_memory() {
         let named = |end_point: usize, webdav: usize| {
-            let discovery = Discovery { end_point: "e".repeat(end_point), webdav: None, takes_multi: false };
+            let discovery = Discovery {
+                end_point: "e".repeat(end_point),
+                webdav: None,
+                takes_multi: false,
+                reva: false,
+                invite_page: None,
+                announced: Default::default(),
+            };
             let (url, ocs_shares) = ("https://b.example".to_owned(), OCS_SHARES.to_owned());
             Peer { url, ocm: Some(discovery), ocs_shares, webdav: "w".repeat(webdav) }.bounded()
         };
         assert!(named(OCM_URL_BYTES_MAX, OCM_URL_BYTES_MAX).is_ok());
         assert!(named(OCM_URL_BYTES_MAX + 1, 1).is_err() && named(1, OCM_URL_BYTES_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn a_server_in_a_folder_names_its_webdav_on_the_host_or_below_that_folder() {
+        let check = |url: &str, named: &str, expected: &str| {
+            let discovery = Discovery {
+                end_point: [url, "/ocm"].concat(),
+                webdav: Some(named.to_owned()),
+                takes_multi: false,
+                reva: false,
+                invite_page: None,
+                announced: Default::default(),
+            };
+            let peer = Peer { url: url.to_owned(), ocm: Some(discovery), ocs_shares: OCS_SHARES.to_owned(), webdav: named.to_owned() };
+            assert_eq!(peer.webdav_url(), expected, "{url} {named}");
+        };
+        check("https://h.example", "/public.php/webdav/", "https://h.example/public.php/webdav/");
+        check("https://h.example/cloud", "/public.php/webdav/", "https://h.example/cloud/public.php/webdav/");
+        check("https://h.example/cloud", "/cloud/public.php/webdav/", "https://h.example/cloud/public.php/webdav/");
+        check("https://h.example/cloud", "/clouds/dav", "https://h.example/cloud/clouds/dav/");
     }
 
     #[test]

@@ -146,7 +146,8 @@ impl Origin {
                 return Error::NotAllowed;
             }
             if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
-                return Error::Untrusted(self.refused.lock().unwrap_or_else(PoisonError::into_inner).take());
+                let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+                return Error::Untrusted(refused.map(|refused| refused.fingerprint));
             }
             // An io::Error names as its source what is below the error that it wraps, not that error itself.
             let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

@@ -167,8 +167,8 @@ impl ProbeFault {
 
 /// `status.php` of the ownCloud family.
 #[derive(Debug, Default)]
-struct Status {
-    version: String,
+pub(super) struct Status {
+    pub(super) version: String,
     productname: String,
     product: String,
     maintenance: bool,
@@ -176,7 +176,7 @@ struct Status {
 
 impl Status {
     /// Reads it leniently: ownCloud 7 says `"true"` where others say `true`, and one odd field must not make a server unknown.
-    fn read(page: &[u8]) -> Status {
+    pub(super) fn read(page: &[u8]) -> Status {
         let told: serde_json::Value = serde_json::from_slice(page).unwrap_or_default();
         let text = |name: &str| told.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         Status {
@@ -191,7 +191,7 @@ impl Status {
         Status { version: "1".to_owned(), productname: "Causeway".to_owned(), ..Status::default() }
     }
 
-    fn vendor(&self) -> Vendor {
+    pub(super) fn vendor(&self) -> Vendor {
         let text = [&self.productname, " ", &self.product].concat().to_ascii_lowercase();
         let named = |name: &str| text.contains(name);
         match () {
@@ -345,6 +345,8 @@ impl Remotes {
         let answer = match share.propfind_answer(&via, url.clone(), Depth::Zero, Asked::Identity).await {
             Ok(answer) => answer,
             Err(Error::Redirected) => return Ok(Err(Nothing::Redirected)),
+            // A secret that is exchanged for no token.
+            Err(Error::Unauthorized) => return Ok(Err(Nothing::Refused)),
             Err(error) => return ProbeFault::fatal(&error, url).map_or(Ok(Err(Nothing::Strange)), Err),
         };
         let status = answer.status();

@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::domain::{AuthScheme, Kind, Name, PropertyName, Secret, TreePath, Vendor};
 use crate::remote::call::{Answer, Call, Payload};
+use crate::remote::heard::BadBody;
 use crate::remote::{Error, Remotes, Traits};
 use crate::wire::multistatus::reader::{self, Bounds, DAV, OC, OCS, Properties};
 use crate::wire::{CONTAINS_HEADER, CONTAINS_MAX, Incoming, Via};
@@ -33,21 +34,31 @@ pub struct Credentials {
     pub password: Secret,
     /// How they are sent.
     pub scheme: AuthScheme,
+    /// URL of the server that exchanges the secret for a token, where it does.
+    pub server: Option<Box<str>>,
 }
 
 impl Credentials {
     /// Name and password of Basic (RFC 7617).
     pub fn basic(login: Secret, password: Secret) -> Credentials {
-        Credentials { login, password, scheme: AuthScheme::Basic }
+        Credentials { login, password, scheme: AuthScheme::Basic, server: None }
     }
 
     /// The secret of a share that was offered, as its server takes it.
     pub fn of_offer(secret: Secret, scheme: AuthScheme) -> Credentials {
-        Credentials { login: secret, password: Secret::default(), scheme }
+        Credentials { login: secret, password: Secret::default(), scheme, server: None }
     }
 
+    /// The same of the server at a URL, which may want the secret to be exchanged first.
+    #[must_use]
+    pub fn at_server(self, url: &str) -> Credentials {
+        Credentials { server: (self.scheme == AuthScheme::Exchanged).then(|| url.into()), ..self }
+    }
+
+    /// What is sent for them; a secret that is exchanged is not.
     pub(super) fn header(&self) -> Result<HeaderValue, Error> {
         let text = match self.scheme {
+            AuthScheme::Exchanged => return Err(Error::Unauthorized),
             AuthScheme::Basic => ["Basic ", &STANDARD.encode([self.login.expose(), ":", self.password.expose()].concat())].concat(),
             AuthScheme::Bearer => ["Bearer ", self.login.expose()].concat(),
         };
@@ -170,8 +181,12 @@ impl Share {
     /// What this share has in common with every other that gets the same answers.
     pub fn key(&self) -> ShareKey {
         let (login, password) = self.credentials.as_ref().map_or(("", ""), |asks| (asks.login.expose(), asks.password.expose()));
-        let bearer = self.credentials.as_ref().is_some_and(|asks| asks.scheme == AuthScheme::Bearer);
-        let (kind, scheme) = (if self.kind == Kind::File { "file" } else { "" }, if bearer { "bearer" } else { "" });
+        let scheme = match self.credentials.as_ref().map(|asks| asks.scheme) {
+            Some(AuthScheme::Bearer) => "bearer",
+            Some(AuthScheme::Exchanged) => "exchanged",
+            Some(AuthScheme::Basic) | None => "",
+        };
+        let kind = if self.kind == Kind::File { "file" } else { "" };
         let mut hash = Sha256::new();
         for part in [self.base.as_str(), login, password, kind, scheme] {
             hash.update(part);
@@ -371,15 +386,20 @@ pub(super) async fn read_listing(remotes: &Remotes, answer: Answer, depth: Depth
             Some(Located::Own | Located::Member(_)) | None => listing.dropped += 1,
         }
     });
-    let read = tokio::time::timeout(limit, reading).await.map_err(|_elapsed| Error::BadAnswer("it does not end"))?;
+    let bad = |bad: BadBody, text: &'static str| {
+        remotes.hear_body(bad);
+        Error::BadAnswer(text)
+    };
+    let read = tokio::time::timeout(limit, reading).await.map_err(|_elapsed| bad(BadBody::Endless, "it does not end"))?;
     read.map_err(|error| match error {
-        reader::Error::Io(_) => Error::BadAnswer("it broke off"),
-        reader::Error::Malformed(text) | reader::Error::TooLarge(text) => Error::BadAnswer(text),
+        reader::Error::Io(_) => bad(BadBody::BrokeOff, "it broke off"),
+        reader::Error::Malformed(text) => bad(BadBody::Malformed(text), text),
+        reader::Error::TooLarge(text) => bad(BadBody::TooLarge(text), text),
     })?;
     if listing.dropped > 0 {
         tracing::debug!(dropped = listing.dropped, "a remote listed names that cannot be used, or places outside of what was asked");
     }
-    listing.own = own.ok_or(Error::BadAnswer("the listing does not hold what was asked for"))?;
+    listing.own = own.ok_or_else(|| bad(BadBody::Elsewhere, "the listing does not hold what was asked for"))?;
     Ok(listing)
 }
 

@@ -9,7 +9,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 
+use crate::domain::Timestamp;
 use crate::remote::error::Fingerprint;
+use crate::wire::x509;
 
 /// Loads the platform's authorities once, for they are many.
 #[derive(Debug, Default)]
@@ -34,8 +36,17 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The fingerprint of the last certificate that was refused: administrators are shown it.
-pub(super) type Refused = Arc<Mutex<Option<Fingerprint>>>;
+/// The last certificate that was refused: administrators are shown what it was.
+pub(super) type Refused = Arc<Mutex<Option<RefusedCertificate>>>;
+
+/// What is known of a certificate that was refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefusedCertificate {
+    pub(super) fingerprint: Fingerprint,
+    /// Nobody but itself vouches for it.
+    pub(super) self_issued: bool,
+    pub(super) not_after: Option<Timestamp>,
+}
 
 #[derive(Debug)]
 struct Verifier {
@@ -90,17 +101,19 @@ impl ServerCertVerifier for Verifier {
         if self.pins.contains(&fingerprint) {
             return Ok(ServerCertVerified::assertion());
         }
-        let mut verdict = Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let mut why = unknown.clone();
         for judge in self.judges() {
-            verdict = judge.verify_server_cert(leaf, chain, name, ocsp, now);
-            if verdict.is_ok() {
-                break;
+            match judge.verify_server_cert(leaf, chain, name, ocsp, now) {
+                Ok(verified) => return Ok(verified),
+                // The judge who knows the issuer tells more than one who does not.
+                Err(error) if error != unknown => why = error,
+                Err(_) => {}
             }
         }
-        if verdict.is_err() {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
-        }
-        verdict
+        let refused = RefusedCertificate { fingerprint, self_issued: x509::is_self_issued(leaf), not_after: x509::not_after(leaf) };
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+        Err(why)
     }
 
     fn verify_tls12_signature(

@@ -40,11 +40,12 @@ impl Asked<'_> {
         let form = Form::of(path, &request);
         let scripted = request.headers().contains_key(X_REQUESTED_WITH);
         let proof = proof(&request, &self.app.services.options().own_hosts);
+        let base = self.known_at(&request);
         let mut response = match self.session(request.headers()).await {
             Ok(Some(_)) if proof == Proof::Foreign => form.refuse(Problem::foreign()),
             Ok(session) => {
                 let (via, address) = (self.via.clone(), self.client.address);
-                let caller = Caller { session, via, address, may_change: proof == Proof::Sent };
+                let caller = Caller { session, via, address, base, may_change: proof == Proof::Sent };
                 ocs::handle(request, path, &self.app.services, caller).await
             }
             Err(denied) => self.ocs_denied(denied, form),
@@ -141,6 +142,8 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Status => return None,
         // At a 5xx there ownCloud 11 shows its users none of their mounts (`protocol/owncloud.md` 1.3).
         Route::Provider => return None,
+        // Says so itself, on a page.
+        Route::Browser { .. } => return None,
         Route::Ocm { call } if call.is_discovery() => return None,
         Route::Ocm { .. } => ocm::later(),
         Route::Ocs { path } => Form::of(path, request).refuse(Problem::unavailable()),
@@ -157,6 +160,7 @@ pub(super) fn maintenance(route: &Route, request: &Request<hyper::body::Incoming
         | Route::Kept { .. }
         | Route::Bulk
         | Route::GiveToServer
+        | Route::External
         | Route::TestRemote
         | Route::NoContent
         | Route::Unknown => answers::unavailable(MAINTENANCE_WAIT),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, RANGE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_LENGTH, RANGE, X_CONTENT_TYPE_OPTIONS};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::answers;
-use super::basic::{Credentials, credentials};
+use super::basic::{Credentials, bearer, credentials};
 use super::body::{Access, Counted, Watched};
+use super::browser;
 use super::clients;
 use super::metrics::{Counting, Metrics, RequestLabels, method_label};
 use super::peer::{Client, Peer};
@@ -113,29 +114,39 @@ async fn answer(app: &App, route: Route, client: Client, request: Request<hyper:
     }
     let request = request.map(|body| Watched::new(body, app.upload_max).boxed_unsync());
     let asked = Asked { app, client, via };
+    // What is rare or large is put aside: the memory of every request has room for the largest of these.
     match route {
         Route::Home { root } => asked.home(request, root).await,
         Route::UserFiles { root, user } => asked.user_files(request, root, &user).await,
-        Route::UserUploads { root, user } => asked.user_uploads(request, &root, &user).await,
-        Route::Bulk => asked.bulk(request).await,
-        Route::Kept { root, user, tree } => asked.kept(request, root, user.as_deref(), tree).await,
+        Route::UserUploads { root, user } => Box::pin(asked.user_uploads(request, &root, &user)).await,
+        Route::Bulk => Box::pin(asked.bulk(request)).await,
+        Route::Kept { root, user, tree } => Box::pin(asked.kept(request, root, user.as_deref(), tree)).await,
         Route::LinkLogin { root } => asked.link_login(request, root).await,
         Route::SentShare { root, id } => asked.sent_by_number(request, root, &id).await,
         Route::LinkFiles { root, token } => asked.link_files(request, root, &token).await,
-        Route::LinkUploads { root, token } => asked.link_uploads(request, &root, &token).await,
-        Route::LinkPage { base, token, page } => asked.link_page(request, base, &token, page).await,
+        Route::LinkUploads { root, token } => Box::pin(asked.link_uploads(request, &root, &token)).await,
+        Route::LinkPage { base, token, page } => Box::pin(asked.link_page(request, base, &token, page)).await,
         Route::Status => asked.status(request.method()),
-        Route::Ocm { call } => ocm::handle(request, call, &app.services, client.address).await,
-        Route::Ocs { path } => asked.ocs(request, &path).await,
-        Route::ShareInfo => asked.share_info(request).await,
-        Route::GiveToServer => asked.give_to_server(request).await,
+        Route::Ocm { call } => Box::pin(ocm::handle(request, call, &app.services, client.address)).await,
+        Route::Ocs { path } => Box::pin(asked.ocs(request, &path)).await,
+        Route::ShareInfo => Box::pin(asked.share_info(request)).await,
+        Route::External if by_program(request.headers()) => Box::pin(asked.add_external(request)).await,
+        Route::External => Box::pin(asked.browser(request, browser::Page::External)).await,
+        Route::GiveToServer => Box::pin(asked.give_to_server(request)).await,
         Route::OldPage => asked.old_page(&request),
         Route::Provider => asked.provider(request.method()),
-        Route::TestRemote => asked.test_remote(request).await,
-        Route::Login { step } => asked.login_flow(request, step).await,
+        Route::TestRemote => Box::pin(asked.test_remote(request)).await,
+        Route::Login { step } => Box::pin(asked.login_flow(request, step)).await,
         Route::NoContent => clients::no_content(),
+        Route::Browser { page } => Box::pin(asked.browser(request, page)).await,
+        Route::Root if browser::wants_page(&request) => Box::pin(asked.browser(request, browser::Page::Start)).await,
         Route::Root | Route::Healthz | Route::Readyz | Route::Metrics | Route::Unknown => app.web.respond(&route, client, request).await,
     }
+}
+
+/// Whether a program asks, which logs in as programs do; a browser has its session.
+fn by_program(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || headers.contains_key("ocs-apirequest")
 }
 
 fn refused_at_once(app: &App, headers: &HeaderMap) -> Option<Response<Body>> {
@@ -285,9 +296,12 @@ impl Asked<'_> {
 
     /// `/public.php/webdav`: the token is the name. Unknown and wrong are both 401, as clients of this root expect.
     async fn link_login(self, request: Request<Body>, root: String) -> Response<Body> {
-        let Some(Credentials { name, password }) = credentials(request.headers()) else { return answers::unauthorized() };
+        let given = bearer(request.headers()).map(|name| Credentials { name, password: Secret::default() });
+        let given = given.or_else(|| credentials(request.headers()));
+        let Some(Credentials { name, password }) = given else { return answers::unauthorized() };
         match self.sent_share(name.expose()) {
             Ok(share) => return self.serve_sent(request, root, &share).await,
+            Err(Closed::Unknown) if self.app.services.federation().is_worn_token(name.expose()) => return answers::unauthorized(),
             Err(Closed::Unknown) => {}
             Err(closed) => return self.closed(closed),
         }

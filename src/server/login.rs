@@ -116,19 +116,31 @@ impl Asked<'_> {
 
     /// Where the client found this server, if that is a name of ours; else where it is meant to be found. A header must not turn the user to
     /// another host (attack L10). A server that was not told its address knows no better than the client, who talks to it there.
-    fn found_at(&self, request: &Request<Body>) -> String {
-        let options = self.app.services.options();
-        let known = |host: &Authority| options.own_hosts.iter().any(|own| href::same_authority(own, host.as_str()));
-        match host(request).filter(|host| !self.app.has_public_url || known(host)) {
+    pub(super) fn found_at(&self, request: &Request<Body>) -> String {
+        self.url_at(host(request).filter(|host| !self.app.has_public_url || self.is_own(host)))
+    }
+
+    /// What links begin with in answers: the name that the caller uses, if it is one of ours that others can use as well.
+    pub(super) fn known_at(&self, request: &Request<Body>) -> String {
+        let is_name = |host: &Authority| host.host().contains(|letter: char| letter.is_ascii_alphabetic()) && !host.host().starts_with('[');
+        self.url_at(host(request).filter(|host| self.is_own(host) && (!self.app.has_public_url || is_name(host))))
+    }
+
+    fn is_own(&self, host: &Authority) -> bool {
+        self.app.services.options().own_hosts.iter().any(|own| href::same_authority(own, host.as_str()))
+    }
+
+    fn url_at(&self, host: Option<Authority>) -> String {
+        match host {
             Some(host) => {
                 let scheme = if self.is_secure() { "https" } else { "http" };
                 format!("{scheme}://{host}{}", self.app.prefix)
             }
-            None => options.public_url.clone(),
+            None => self.app.services.options().public_url.clone(),
         }
     }
 
-    fn is_secure(&self) -> bool {
+    pub(super) fn is_secure(&self) -> bool {
         self.client.https || self.app.services.options().public_url.starts_with("https:")
     }
 
@@ -198,16 +210,17 @@ impl Asked<'_> {
 }
 
 /// A form that a page or a client sent.
-struct Fields(Vec<(String, String)>);
+pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// None where it is too large or breaks off.
-    async fn read(request: Request<Body>) -> Option<Fields> {
+    pub(super) async fn read(request: Request<Body>) -> Option<Fields> {
         let body = Limited::new(request.into_body(), FORM_BYTES_MAX).collect().await.ok()?.to_bytes();
         Some(Fields(url::form_urlencoded::parse(&body).into_owned().collect()))
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// The first field of a name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }

@@ -6,8 +6,10 @@
 mod answers;
 mod basic;
 mod body;
+mod browser;
 mod clients;
 pub mod control;
+mod external;
 mod give;
 mod http;
 pub mod listen;
@@ -37,7 +39,7 @@ use self::listen::Listener;
 use self::tasks::Tasks;
 use self::tls::Certificate;
 use crate::config::{Config, Listen};
-use crate::domain::Clock;
+use crate::domain::{Clock, Signing};
 use crate::limits::SHUTDOWN_PATIENCE;
 use crate::protocol::public::Passes;
 use crate::service::{OpenError, Options, Services};
@@ -131,6 +133,9 @@ impl Server {
             tasks.spawn_until_stop(certificate.watch());
         }
         background(&tasks, &services);
+        if config.signatures != Signing::Off && config.public_url.is_none() {
+            tracing::warn!("calls between servers are signed, and there is no `public_url`: other servers find the keys by it");
+        }
         tracing::info!(listen = ?addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), "started");
         Ok(Running { services, addresses, base_url, setup_code, tls: config.tls.is_some(), tasks })
     }
@@ -185,6 +190,7 @@ pub fn service_options(config: &Config, base_url: &str, addresses: &[Listen]) ->
         own_hosts: bound.chain(public).chain(config.trusted_domains.iter().cloned()).collect(),
         client_version: config.client_version,
         auto_accept_shares: config.auto_accept_shares,
+        signatures: config.signatures,
         remote_timeouts: config.remote_timeouts.clone(),
         trash: config.trash,
         versions: config.versions,
@@ -237,6 +243,8 @@ fn background(tasks: &Tasks, services: &Services) {
     tasks.spawn_until_stop(async move { federating.federation().run().await });
     let sent = services.clone();
     tasks.spawn_until_stop(async move { sent.federation().follow_ends().await });
+    let trusting = services.clone();
+    tasks.spawn_until_stop(async move { trusting.federation().follow_trusted().await });
     let exporting = services.clone();
     tasks.spawn_until_stop(async move {
         loop {

@@ -24,23 +24,27 @@ impl Asked<'_> {
     pub(super) async fn link_page(self, request: Request<Body>, base: String, token: &str, page: Page) -> Response<Body> {
         match (page, request.method()) {
             (Page::Login, &Method::POST) => return self.login(request, &base, token).await,
-            (Page::View | Page::Download, &Method::GET | &Method::HEAD) => {}
+            (Page::View | Page::Download, &Method::GET | &Method::HEAD) | (Page::Add, &Method::GET | &Method::HEAD | &Method::POST) => {}
             // The password form, when its address is opened again.
             (Page::Login, &Method::GET) => return see_other(&base, None),
             (Page::Login, _) => return answers::not_allowed("POST"),
             (Page::View | Page::Download, _) => return answers::not_allowed(READ_METHODS),
+            (Page::Add, _) => return answers::not_allowed("GET, HEAD, POST"),
         }
         let link = match self.admitted(request.headers(), token).await {
             Ok(link) => link,
             Err(closed) => return self.page_closed(closed, &base),
         };
+        if page == Page::Add {
+            return self.take_elsewhere(request, &link, &base).await;
+        }
         let Some(path) = public::path_of_query(request.uri().query()) else { return public::gone() };
         match (self.link_view(&link), page) {
             (Ok(view), Page::Download) if request.method() == Method::GET && self.app.services.sharing().details().is_limited(link.id) => {
                 counted(&self.app.services, link.id, public::download(view, &link, &path)).await
             }
             (Ok(view), Page::Download) => public::download(view, &link, &path).await,
-            (Ok(view), Page::View | Page::Login) => self.show(&view, &link, &base, &path).await,
+            (Ok(view), Page::View | Page::Login | Page::Add) => self.show(&view, &link, &base, &path).await,
             (Err(error), _) => {
                 tracing::error!(%error, "a tree could not be opened");
                 public::later()
@@ -52,7 +56,7 @@ impl Asked<'_> {
         let services = &self.app.services;
         let dav = format!("{}/public.php/dav/files/{}/", services.options().public_url, link.token.expose());
         let owner = services.accounts().get(&link.owner).map_or_else(String::new, |owner| owner.display_name.clone());
-        public::show(view, link, path, Place { base, dav: &dav, owner: &owner }).await
+        public::show(view, link, path, Place { base, dav: &dav, owner: &owner, may_be_taken: self.may_be_taken(link) }).await
     }
 
     /// The link, for a visitor who needs no password, sends it, or carries a pass.

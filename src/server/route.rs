@@ -4,6 +4,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
+use super::browser;
 use super::login::Step;
 use crate::protocol::{dav, ocm};
 
@@ -83,6 +84,8 @@ pub(super) enum Route {
     ShareInfo,
     /// `/index.php/apps/federatedfilesharing/createFederatedShare`: another server asks for a link's share for its user.
     GiveToServer,
+    /// `/index.php/apps/files_sharing/external`: a link of another server is to be mounted.
+    External,
     /// `/public.php?service=files&t=TOKEN`: the page of a link, as ownCloud 7 wrote it.
     OldPage,
     /// `/ocs-provider/`: where mounting servers find the roots of links.
@@ -103,6 +106,11 @@ pub(super) enum Route {
     Login {
         /// Which part.
         step: Step,
+    },
+    /// The pages for people with an account.
+    Browser {
+        /// Which one.
+        page: browser::Page,
     },
     /// `/index.php/204`: phones look whether they have a network.
     NoContent,
@@ -125,6 +133,8 @@ pub(super) enum Page {
     Download,
     /// Where the password is sent.
     Login,
+    /// Where a visitor says which server to take it to.
+    Add,
 }
 
 /// The roots with a name below them, and how they are spelt.
@@ -219,17 +229,22 @@ impl Route {
             Route::LinkUploads { .. } => "link-uploads",
             Route::LinkPage { page: Page::View | Page::Login, .. } => "link-page",
             Route::LinkPage { page: Page::Download, .. } => "link-download",
+            Route::LinkPage { page: Page::Add, .. } => "link-add",
             Route::Status => "status",
             Route::ShareInfo => "share-info",
+            Route::External => "external",
             Route::GiveToServer => "give-to-server",
             Route::OldPage => "old-link-page",
             Route::Provider => "provider",
             Route::TestRemote => "test-remote",
-            Route::Ocm { call: ocm::Call::Provider | ocm::Call::WellKnown } => "ocm-discovery",
+            Route::Ocm { call: ocm::Call::Provider | ocm::Call::WellKnown | ocm::Call::Jwks } => "ocm-discovery",
             Route::Ocm { call: ocm::Call::Shares } => "ocm-shares",
+            Route::Ocm { call: ocm::Call::Token } => "ocm-token",
             Route::Ocm { call: ocm::Call::Notifications } => "ocm-notifications",
+            Route::Ocm { call: ocm::Call::InviteAccepted } => "ocm-invite-accepted",
             Route::Ocs { .. } => "ocs",
             Route::Login { .. } => "login",
+            Route::Browser { .. } => "page",
             Route::NoContent => "no-content",
             Route::Healthz => "healthz",
             Route::Readyz => "readyz",
@@ -268,10 +283,11 @@ fn of_clients(inner: &str, prefix: &str) -> Option<Route> {
     match (script, path) {
         ("", "/status.php") => Some(Route::Status),
         (_, "/apps/files_sharing/shareinfo") => Some(Route::ShareInfo),
+        (_, "/apps/files_sharing/external") => Some(Route::External),
         (_, "/apps/federatedfilesharing/createFederatedShare") => Some(Route::GiveToServer),
         (_, "/apps/files_sharing/testremote") => Some(Route::TestRemote),
         (_, "/204") => Some(Route::NoContent),
-        _ => None,
+        _ => browser::Page::parse(path, !script.is_empty()).map(|page| Route::Browser { page }),
     }
 }
 
@@ -294,6 +310,7 @@ fn page(rest: &str) -> Option<(&str, String, Page)> {
         "" => Page::View,
         "download" => Page::Download,
         "authenticate" => Page::Login,
+        "add" => Page::Add,
         _ => return None,
     };
     let token = percent_decode_str(segment).decode_utf8().ok()?.into_owned();
@@ -345,14 +362,18 @@ mod tests {
         }
         check("/.well-known/ocm", Route::Ocm { call: ocm::Call::WellKnown });
         check("/index.php/ocm/shares", Route::Ocm { call: ocm::Call::Shares });
+        check("/.well-known/jwks.json", Route::Ocm { call: ocm::Call::Jwks });
+        check("/index.php/ocm/token", Route::Ocm { call: ocm::Call::Token });
         check("/ocm/notifications", Route::Ocm { call: ocm::Call::Notifications });
-        for path in ["/ocm", "/ocm/", "/ocm/invite-accepted", "/.well-known/", "/ocm-provider/x"] {
+        check("/ocm/invite-accepted", Route::Ocm { call: ocm::Call::InviteAccepted });
+        for path in ["/ocm", "/ocm/", "/ocm/invite-accepted/", "/.well-known/", "/ocm-provider/x"] {
             check(path, Route::Unknown);
         }
         check("/status.php", Route::Status);
         check("/index.php/status.php", Route::Unknown);
         check("/index.php/apps/files_sharing/shareinfo", Route::ShareInfo);
         check("/index.php/apps/files_sharing/testremote", Route::TestRemote);
+        check("/index.php/apps/files_sharing/external", Route::External);
         check("/public.php", Route::OldPage);
         for path in ["/ocs-provider/", "/ocs-provider", "/ocs-provider/index.php", "//ocs-provider/"] {
             check(path, Route::Provider);

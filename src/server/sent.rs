@@ -17,7 +17,7 @@ use crate::wire::Body;
 impl Asked<'_> {
     /// What a secret opens.
     pub(super) fn sent_share(&self, secret: &str) -> Result<Arc<Share>, Closed> {
-        self.app.services.federation().open(secret, self.client.address)
+        self.app.services.federation().open(secret)
     }
 
     /// The tree that a share shows, its door passed.

@@ -13,6 +13,7 @@ use super::http::Asked;
 use super::site::is_foreign;
 use crate::domain::Clock;
 use crate::protocol::public;
+use crate::remote::Receiver;
 use crate::service::throttle::Throttle;
 use crate::wire::Body;
 
@@ -47,21 +48,44 @@ impl Asked<'_> {
         if is_foreign(&request, &services.options().own_hosts) {
             return answers::text(StatusCode::FORBIDDEN, "This is for pages of this server.\n");
         }
-        let questions = &self.app.questions;
-        if let Some(wait) = questions.asked.address_waits(self.client.address) {
-            return slower(wait);
-        }
-        questions.asked.failed(self.client.address, "testremote");
-        let Ok(_place) = Arc::clone(&questions.places).try_acquire_owned() else { return slower(QUESTION_TIME) };
         let query = request.uri().query().unwrap_or_default().as_bytes();
         let address = url::form_urlencoded::parse(query).find(|(name, _)| name == "remote").map(|(_, address)| address.into_owned());
+        match self.ask_receiver(address.as_deref().unwrap_or_default()).await {
+            Ok(found) => public::reachable(found.map(|found| found.scheme)),
+            Err(wait) => slower(wait),
+        }
+    }
+
+    /// What answers at an address that a visitor typed.
+    ///
+    /// # Errors
+    /// How long whoever asks too often has to wait.
+    pub(super) async fn ask_receiver(&self, address: &str) -> Result<Option<Receiver>, Duration> {
+        if let Some(wait) = self.asking_waits("testremote") {
+            return Err(wait);
+        }
+        let Ok(_place) = Arc::clone(&self.app.questions.places).try_acquire_owned() else { return Err(QUESTION_TIME) };
         let end = Instant::now() + QUESTION_TIME;
-        let asking = services.mounting().family_at(address.as_deref().unwrap_or_default());
+        let asking = self.app.services.mounting().receiver_at(address);
         let found = timeout_at(end, Box::pin(asking)).await.ok().flatten();
         if found.is_none() {
             sleep_until(end).await;
         }
-        public::reachable(found)
+        Ok(found)
+    }
+
+    /// Whether whoever asks has had others asked too often; if not, this time is counted.
+    pub(super) fn asks_too_often(&self, what: &str) -> bool {
+        self.asking_waits(what).is_some()
+    }
+
+    fn asking_waits(&self, what: &str) -> Option<Duration> {
+        let asked = &self.app.questions.asked;
+        let waits = asked.address_waits(self.client.address);
+        if waits.is_none() {
+            asked.failed(self.client.address, what);
+        }
+        waits
     }
 
     /// `GET /ocs-provider/`.

@@ -14,7 +14,6 @@ use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsFiles;
-use crate::domain::Timestamp;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -158,47 +157,6 @@ pub fn certificates_in(pem: &str) -> Vec<Vec<u8>> {
     all.unwrap_or_default().into_iter().map(|certificate| certificate.to_vec()).collect()
 }
 
-/// When a certificate ends (RFC 5280 4.1.2.5); none where it cannot be read.
-pub fn not_after(certificate: &[u8]) -> Option<Timestamp> {
-    let (_, certificate, _) = der(certificate)?;
-    let (_, mut fields, _) = der(certificate)?;
-    let (tag, _, rest) = der(fields)?;
-    // The version is there or not: [0] EXPLICIT.
-    if tag == 0xa0 {
-        fields = rest;
-    }
-    // serialNumber, signature, issuer
-    for _ in 0..3 {
-        fields = der(fields)?.2;
-    }
-    let (_, validity, _) = der(fields)?;
-    let (_, _, after) = der(validity)?;
-    let (tag, digits, _) = der(after)?;
-    let digits = std::str::from_utf8(digits).ok()?;
-    let text = match tag {
-        // UTCTime has two digits of the year: 50 and later are 19xx.
-        0x17 => format!("{}{digits}", if digits.get(..2)? < "50" { "20" } else { "19" }),
-        0x18 => digits.to_owned(),
-        _ => return None,
-    };
-    chrono::NaiveDateTime::parse_from_str(&text, "%Y%m%d%H%M%SZ").ok().map(|time| time.and_utc().timestamp())
-}
-
-/// Tag, content and what follows of one DER element.
-fn der(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = bytes.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = if *first < 0x80 {
-        (usize::from(*first), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let length = digits.iter().try_fold(0usize, |length, digit| length.checked_mul(256)?.checked_add(usize::from(*digit)))?;
-        (length, rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((*tag, content, rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,9 +174,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = pair(folder.path(), "a");
         Certificate::load(&files).unwrap().acceptor().unwrap();
-        let end = not_after(read_chain(&files.certificate).unwrap().first().unwrap()).unwrap();
-        // rcgen's default end is 4096-01-01.
-        assert_eq!(end, 67_090_118_400, "4096-01-01");
     }
 
     #[test]
@@ -253,13 +208,6 @@ mod tests {
         tokio::select! {
             () = Arc::clone(&certificate).watch() => {}
             () = change => {}
-        }
-    }
-
-    #[test]
-    fn broken_der_has_no_end() {
-        for bytes in [&b""[..], &[0x30], &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], &[0x30, 0x80], &[0x30, 2, 0x30, 9]] {
-            assert_eq!(not_after(bytes), None);
         }
     }
 }

@@ -77,6 +77,8 @@ impl Web {
             | Route::Ocs { .. }
             | Route::Login { .. }
             | Route::GiveToServer
+            | Route::External
+            | Route::Browser { .. }
             | Route::NoContent
             | Route::Unknown => "/unknown",
         };

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use super::passwords::{Passwords, Verdict};
 use super::refusal::Result;
+use super::sessions::Sessions;
 use super::throttle::Throttle;
 use super::{Reason, Refusal, random_password};
 pub use profiles::{Disabled, usable_display_name, usable_email};
@@ -35,6 +36,7 @@ pub struct Accounts {
     users: RwLock<HashMap<String, Arc<User>>>,
     app_passwords: RwLock<HashMap<[u8; 32], AppPassword>>,
     disabled: Disabled,
+    sessions: Arc<Sessions>,
     /// One change of accounts at a time.
     changing: Mutex<()>,
 }
@@ -48,6 +50,8 @@ pub struct Gate {
     pub throttle: Arc<Throttle>,
     /// Which accounts are closed.
     pub disabled: Disabled,
+    /// Who is logged in with a browser.
+    pub sessions: Arc<Sessions>,
 }
 
 /// A login that a request tries.
@@ -115,7 +119,7 @@ impl Accounts {
     /// # Errors
     /// Where the store cannot be read.
     pub fn open(store: Store, spaces: Spaces, clock: Clock, gate: Gate) -> Result<Accounts> {
-        let Gate { passwords, throttle, disabled } = gate;
+        let Gate { passwords, throttle, disabled, sessions } = gate;
         let users: Vec<User> = store.list()?;
         for user in &users {
             spaces.register(user.space, user.name.clone(), user.quota)?;
@@ -131,6 +135,7 @@ impl Accounts {
             users: RwLock::new(users),
             app_passwords: RwLock::new(app_passwords),
             disabled,
+            sessions,
             changing: Mutex::default(),
         })
     }
@@ -183,6 +188,11 @@ impl Accounts {
         let digest: [u8; 32] = Sha256::digest(password.expose().as_bytes()).into();
         let all = self.app_passwords.read().unwrap_or_else(PoisonError::into_inner);
         all.get(&digest).filter(|app| app.user == user.name).map(|app| app.id)
+    }
+
+    /// Who is logged in with a browser.
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// The account of a name, in any case.
@@ -275,7 +285,7 @@ impl Accounts {
         user
     }
 
-    /// Gives an account a new password; the old one stops at once.
+    /// Gives an account a new password; the old one stops at once, and so do the sessions of browsers.
     ///
     /// # Errors
     /// Where there is no such account, or the password cannot be used.
@@ -284,7 +294,7 @@ impl Accounts {
         let _changing = self.changing.lock().await;
         let user = self.require(name)?;
         let changed = User { password_hash: self.passwords.hash(password).await?, ..User::clone(&user) };
-        self.store.commit(Batch::new().put(&changed)).await?;
+        self.store.commit(self.sessions.end_with(&user.name, Batch::new().put(&changed))).await?;
         self.publish(changed);
         tracing::info!(user.id = %user.name, "a password was changed");
         Ok(())
@@ -348,7 +358,7 @@ impl Accounts {
         // Nobody may log in any more before the home goes.
         self.users.write().unwrap_or_else(PoisonError::into_inner).remove(&user.name.folded());
         self.app_passwords.write().unwrap_or_else(PoisonError::into_inner).retain(|_, app| app.user != user.name);
-        self.store.commit(batch).await?;
+        self.store.commit(self.sessions.end_with(&user.name, batch)).await?;
         self.disabled.set(&user.name, false);
         let (spaces, space) = (self.spaces.clone(), user.space);
         let moved = blocking(move || spaces.remove(space, purge)).await?;

@@ -9,8 +9,9 @@ use crate::store::{self, Store};
 
 /// Name of the rows in a backup.
 const ROWS: &str = "rows.jsonl";
-/// Name of the key in a backup and in the data folder.
-const KEY: &str = "secret.key";
+/// Names of the keys in a backup and in the data folder: that of secrets, and those by which calls are signed, where they are.
+const KEYS: [&str; 2] = [SECRET_KEY, "signing.keys"];
+const SECRET_KEY: &str = "secret.key";
 /// Name of the configuration in a backup and in the data folder.
 const CONFIG: &str = "causeway.toml";
 
@@ -20,18 +21,18 @@ impl Services {
     /// # Errors
     /// Where the folder holds something already, or the disk fails.
     pub async fn backup(&self, folder: &Path) -> Result<()> {
-        let (store, folder, key) = (self.store().clone(), folder.to_owned(), key_file(self.data()));
+        let (store, folder, keys) = (self.store().clone(), folder.to_owned(), keys_folder(self.data()));
         let config = self.options().config_file.clone();
-        let written = tokio::task::spawn_blocking(move || write(&store, &folder, &key, config.as_deref())).await;
+        let written = tokio::task::spawn_blocking(move || write(&store, &folder, &keys, config.as_deref())).await;
         written.map_err(|gone| Refusal::failed(gone.to_string()))?
     }
 }
 
-fn key_file(data: &Path) -> PathBuf {
-    state_folder(data).join("keys").join(KEY)
+fn keys_folder(data: &Path) -> PathBuf {
+    state_folder(data).join("keys")
 }
 
-fn write(store: &Store, folder: &Path, key: &Path, config: Option<&Path>) -> Result<()> {
+fn write(store: &Store, folder: &Path, keys: &Path, config: Option<&Path>) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let failed = |error: std::io::Error| Refusal::failed(format!("cannot write to {}: {error}", folder.display()));
     if folder.exists() && std::fs::read_dir(folder).map_err(failed)?.next().is_some() {
@@ -39,7 +40,9 @@ fn write(store: &Store, folder: &Path, key: &Path, config: Option<&Path>) -> Res
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     store.export(&folder.join(ROWS))?;
-    copy_private(key, &folder.join(KEY)).map_err(failed)?;
+    for name in KEYS.into_iter().filter(|name| *name == SECRET_KEY || keys.join(name).exists()) {
+        copy_private(&keys.join(name), &folder.join(name)).map_err(failed)?;
+    }
     config.map_or(Ok(()), |config| copy_private(config, &folder.join(CONFIG)).map_err(failed))
 }
 
@@ -78,15 +81,14 @@ pub fn restore(data: &Path, folder: &Path, options: &store::Options) -> Result<P
     let aside = free_name(data, options.clock.now());
     std::fs::rename(store_folder(data), &aside).map_err(failed)?;
     std::fs::rename(&fresh, store_folder(data)).map_err(failed)?;
-    let (key, backed_up) = (key_file(data), folder.join(KEY));
-    if backed_up.is_file() {
-        if let Some(keys) = key.parent() {
-            std::fs::create_dir_all(keys).map_err(failed)?;
+    for (key, backed_up, name) in KEYS.map(|name| (keys_folder(data).join(name), folder.join(name), name)) {
+        if backed_up.is_file() {
+            std::fs::create_dir_all(keys_folder(data)).map_err(failed)?;
+            if key.exists() {
+                std::fs::rename(&key, aside.join(name)).map_err(failed)?;
+            }
+            copy_private(&backed_up, &key).map_err(failed)?;
         }
-        if key.exists() {
-            std::fs::rename(&key, aside.join(KEY)).map_err(failed)?;
-        }
-        copy_private(&backed_up, &key).map_err(failed)?;
     }
     let (config, backed_up) = (state_folder(data).join(CONFIG), folder.join(CONFIG));
     // A configuration that is there already was made for this machine.

@@ -11,12 +11,12 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ring::hmac;
-use sha2::{Digest as _, Sha256};
 
 use super::accounts::Accounts;
 use super::passwords::{Unusable, hex};
 use super::random;
 use super::refusal::Result;
+use super::secrets::digest;
 use super::throttle::network;
 use crate::domain::{Clock, Secret, Timestamp, UserName};
 use crate::limits::{APP_PASSWORD_LABEL_CHARS_MAX, LOGIN_FLOW_SECONDS, LOGIN_FLOWS_MAX, LOGIN_FLOWS_PER_ADDRESS_MAX};
@@ -292,16 +292,12 @@ fn secret() -> Result<Secret, NotStarted> {
     random::<32>().map(|bytes| Secret::new(hex(&bytes))).map_err(|_unusable| NotStarted::NoRandomness)
 }
 
-fn digest(text: &str) -> Digest {
-    Sha256::digest(text.as_bytes()).into()
-}
-
 /// What the form's token is made of: it holds for one flow and one cookie.
 fn bound(login: &str, cookie: &str) -> Vec<u8> {
     [digest(login), digest(cookie)].concat()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }

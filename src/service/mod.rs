@@ -4,19 +4,23 @@
 //! Two of them live in one process without knowing each other.
 
 pub mod accounts;
+pub mod adding;
 pub mod admin;
 pub mod backup;
-mod doctor;
+pub mod doctor;
+pub mod external;
 pub mod federation;
 pub mod groups;
 pub mod link_details;
 pub mod login_flow;
 pub mod maintenance;
 pub mod mounts;
+pub mod partners;
 pub mod passwords;
 pub mod policy;
 mod refusal;
 mod secrets;
+pub mod sessions;
 pub mod setup;
 pub mod shares;
 pub mod sharing;
@@ -100,6 +104,11 @@ impl Services {
     /// Who must wait before the next guess.
     pub fn throttle(&self) -> &throttle::Throttle {
         &self.inner.throttle
+    }
+
+    /// Sessions of browsers.
+    pub fn sessions(&self) -> &sessions::Sessions {
+        self.inner.accounts.sessions()
     }
 
     /// Uploads in chunks.

@@ -16,13 +16,15 @@ use super::setup::{Options, state_folder};
 use super::{Reason, Refusal};
 use crate::domain::{At, Clock, Mount, MountId, MountState, Name, Offer, OfflineCause, Secret, TreePath, User, UserName, Write};
 use crate::limits::USER_MOUNTS_MAX;
-use crate::mount::Mounts;
-use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remotes, Scheme};
+use crate::mount::{MountHandle, Mounts};
+use crate::remote::{Credentials, Names, Opened, Policy, Probe, ProbeFault, Remotes};
 use crate::store::{Batch, Store};
 use crate::tree::Forest;
 
 /// How long whoever mounts something waits for the first look at it; after that the poll looks.
 const FIRST_LOOK_TIME: Duration = Duration::from_secs(10);
+/// Most of an owner's name that is kept, in characters, where somebody else than the remote says it.
+const OWNER_CHARS_MAX: usize = 64;
 
 /// The mounts of a server as users and administrators change them.
 pub struct Mounting {
@@ -34,7 +36,7 @@ pub struct Mounting {
     own_hosts: Vec<String>,
     policies: Option<Arc<Policies>>,
     /// One change at a time. Not held while a remote is asked.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) changing: tokio::sync::Mutex<()>,
 }
 
 /// A share that another server offered, as it is mounted.
@@ -63,7 +65,7 @@ pub(super) fn open_mounts(store: &Store, vault: &Vault, clock: &Clock, options: 
                 tracing::error!(mount.id = mount.id.0, %error, "the secret of a share of another server cannot be read");
                 Secret::default()
             });
-            mounts.insert_offered(mount, Credentials::of_offer(secret, offer.scheme));
+            mounts.insert_offered(mount, Credentials::of_offer(secret, offer.scheme).at_server(&offer.server().url()));
             continue;
         }
         let password = vault.open_sealed(SealedIn::Mount(mount.id), &mount.password).unwrap_or_else(|error| {
@@ -84,11 +86,7 @@ impl Mounting {
     /// The same under the administrator's rules: who may mount, and whose mounts open.
     pub(super) fn under(mut self, policies: Arc<Policies>) -> Mounting {
         let judge = Arc::clone(&policies);
-        self.forest.judge_mounts(move |mount| {
-            // The usual case needs no look at the record.
-            let switch = &judge.current().incoming;
-            (switch.on && switch.except.is_empty()) || judge.may_receive(&mount.record().user)
-        });
+        self.forest.judge_mounts(move |mount| is_open(&judge, mount));
         self.policies = Some(policies);
         self
     }
@@ -103,11 +101,6 @@ impl Mounting {
         async move { mounts.poll_loop(stop.cancelled_owned()).await }
     }
 
-    /// Whether a server whose users mount links answers at an address that somebody typed, and by which scheme it does.
-    pub async fn family_at(&self, address: &str) -> Option<Scheme> {
-        self.remotes.family(address).await
-    }
-
     /// Finds out what stands at a URL and mounts it at the root of a user's tree.
     ///
     /// # Errors
@@ -117,8 +110,15 @@ impl Mounting {
             return Err(Refusal::refused("the administrator does not allow users to mount public link shares"));
         }
         self.not_ourselves(url)?;
+        self.not_denied(url)?;
         let given = password.is_some();
-        let probe = self.remotes.probe(url, password.clone()).await.map_err(|fault| explain(&fault, given))?;
+        let probe = self.remotes.probe(url, password).await.map_err(|fault| explain(&fault, given))?;
+        self.add_probed(user, probe, name, "").await
+    }
+
+    /// Mounts what was found at a URL at the root of a user's tree. `owner` is what is shown where the other server does not say whose it is.
+    pub(super) async fn add_probed(&self, user: &User, probe: Probe, name: Option<&str>, owner: &str) -> Result<Mount> {
+        self.not_denied(&probe.dav_url)?;
         let wanted = wanted_name(name, &probe)?;
         let changing = self.changing.lock().await;
         if self.list(user).len() >= USER_MOUNTS_MAX {
@@ -135,7 +135,11 @@ impl Mounting {
             vendor: probe.vendor,
             kind: probe.kind,
             name: probe.name,
-            owner: probe.owner,
+            owner: if probe.owner.is_empty() {
+                owner.chars().filter(|letter| !letter.is_control()).take(OWNER_CHARS_MAX).collect()
+            } else {
+                probe.owner
+            },
             page: probe.page,
             state: MountState::Online,
             root_etag: None,
@@ -208,13 +212,23 @@ impl Mounting {
     }
 
     /// A mount of ourselves would answer itself; what is here is shared here.
-    fn not_ourselves(&self, url: &str) -> Result<()> {
+    pub(super) fn not_ourselves(&self, url: &str) -> Result<()> {
         let authority = Url::parse(url).ok().and_then(|url| {
             let host = url.host_str()?.to_ascii_lowercase();
             Some(url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}")))
         });
         match authority {
             Some(authority) if self.own_hosts.contains(&authority) => Err(Refusal::refused("this link leads to this server itself")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The administrator's list of servers with which nothing is exchanged holds for links as well.
+    pub(super) fn not_denied(&self, url: &str) -> Result<()> {
+        match &self.policies {
+            Some(policies) if policies.partners().is_denied(url) => {
+                Err(Refusal::refused("the administrator does not allow mounts of that server"))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -320,16 +334,20 @@ impl Mounting {
     /// The mounts that the administrator's rules keep closed.
     pub(super) fn closed(&self) -> Vec<MountId> {
         let all = self.mounts().all();
-        all.iter().filter(|mount| !self.may_mount(&mount.record().user)).map(|mount| mount.id()).collect()
+        all.iter().filter(|mount| !self.is_open(mount)).map(|mount| mount.id()).collect()
     }
 
     /// Lets clients look through the mounts that were closed and no longer are: what changed there meanwhile they were refused.
     pub(super) fn look_again(&self, closed: &[MountId]) {
-        let opened = closed.iter().filter_map(|id| self.mounts().get(*id)).filter(|mount| self.may_mount(&mount.record().user));
+        let opened = closed.iter().filter_map(|id| self.mounts().get(*id)).filter(|mount| self.is_open(mount));
         opened.for_each(|mount| mount.note_reopened());
     }
 
-    fn may_mount(&self, user: &UserName) -> bool {
+    fn is_open(&self, mount: &MountHandle) -> bool {
+        self.policies.as_ref().is_none_or(|policies| is_open(policies, mount))
+    }
+
+    pub(super) fn may_mount(&self, user: &UserName) -> bool {
         self.policies.as_ref().is_none_or(|policies| policies.may_receive(user))
     }
 
@@ -349,6 +367,19 @@ impl Mounting {
             MountState::Loop => ("loop", "the mounted folder leads back to this server".to_owned()),
         }
     }
+}
+
+/// Whether the administrator lets a mount be looked into: by its user, and by its server. Denied servers are so for links as well; the other
+/// list is for what is offered alone.
+fn is_open(policies: &Policies, mount: &MountHandle) -> bool {
+    let (policy, partners) = (policies.current(), policies.partners());
+    // The usual case needs no look at the record.
+    if policy.incoming.on && policy.incoming.except.is_empty() && partners.is_open() {
+        return true;
+    }
+    let record = mount.record();
+    let server = if mount.is_offered() { partners.takes_part(&record.url) } else { !partners.is_denied(&record.url) };
+    server && policies.may_receive(&record.user)
 }
 
 fn offline(cause: OfflineCause, mount: &Mount) -> String {

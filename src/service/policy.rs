@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::groups::Groups;
+use super::partners::Partners;
 use super::refusal::Result;
 use crate::domain::{GroupName, Permissions, Timestamp, UserName};
 use crate::store::{Batch, Record, Store, Table};
@@ -203,6 +204,7 @@ pub struct Policies {
     groups: Arc<Groups>,
     current: RwLock<Arc<Policy>>,
     changing: tokio::sync::Mutex<()>,
+    partners: Partners,
 }
 
 /// What is wanted of a link, as far as rules judge it.
@@ -225,7 +227,13 @@ impl Policies {
         let stored = store.get::<Stored>(KEY)?.map(|Stored(text)| serde_json::from_str(&text));
         // Rules that cannot be read must not become no rules.
         let policy = stored.transpose().map_err(|error| Refusal::failed(format!("the rules of sharing cannot be read: {error}")))?;
-        Ok(Policies { store, groups, current: RwLock::new(Arc::new(policy.unwrap_or_default())), changing: Default::default() })
+        let partners = Partners::open(store.clone())?;
+        Ok(Policies { store, groups, partners, current: RwLock::new(Arc::new(policy.unwrap_or_default())), changing: Default::default() })
+    }
+
+    /// Which other servers take part.
+    pub fn partners(&self) -> &Partners {
+        &self.partners
     }
 
     /// The rules now.

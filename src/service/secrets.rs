@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{MountId, Secret, ShareId};
 use crate::service::random;
@@ -26,6 +27,11 @@ pub enum Error {
     Damaged,
 }
 
+/// What a secret is known by where it must not be stored, and where looking it up must not tell how much of it was right (attack F5): SHA-256.
+pub(super) fn digest(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
 /// What a sealed text belongs to: it is bound to it, so that rows cannot be exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SealedIn {
@@ -35,6 +41,10 @@ pub(super) enum SealedIn {
     Offer(ShareId),
     /// The secret in what another server is still to be told, by its number.
     Outbox(u64),
+    /// What a token says that was given out for a share.
+    Token(ShareId),
+    /// The secret of a share that another server made because a user of ours asked for it.
+    Asked(ShareId),
 }
 
 impl SealedIn {
@@ -44,6 +54,8 @@ impl SealedIn {
             SealedIn::Mount(MountId(number)) => (b"", number),
             SealedIn::Offer(ShareId(number)) => (b"offer", number),
             SealedIn::Outbox(number) => (b"outbox", number),
+            SealedIn::Token(ShareId(number)) => (b"token", number),
+            SealedIn::Asked(ShareId(number)) => (b"asked", number),
         };
         Aad::from([kind, &number.to_be_bytes()].concat())
     }
@@ -118,7 +130,7 @@ mod tests {
         assert!(matches!(again.open_sealed(SealedIn::Mount(MountId(1)), sealed.get(1..).unwrap()), Err(Error::Damaged)));
         let other = Vault::open(&folder.path().join("other.key")).unwrap();
         assert!(matches!(other.open_sealed(SealedIn::Mount(MountId(1)), &sealed), Err(Error::Damaged)));
-        for other in [SealedIn::Offer(ShareId(1)), SealedIn::Outbox(1)] {
+        for other in [SealedIn::Offer(ShareId(1)), SealedIn::Outbox(1), SealedIn::Token(ShareId(1)), SealedIn::Asked(ShareId(1))] {
             assert!(matches!(again.open_sealed(other, &sealed), Err(Error::Damaged)), "{other:?}");
             let theirs = again.seal(other, &secret).unwrap();
             assert_eq!(again.open_sealed(other, &theirs).unwrap(), secret);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accounts::{Accounts, Disabled, Gate};
-use super::federation::{Federation, Ledger, Offers, Outbox};
+use super::federation::{Federation, Ledger, Offers, Outbox, open_signatures};
 use super::groups::Groups;
 use super::login_flow::LoginFlows;
 use super::maintenance::Maintenance;
@@ -15,12 +15,13 @@ use super::mounts::Mounting;
 use super::passwords::Passwords;
 use super::policy::Policies;
 use super::secrets::Vault;
+use super::sessions::Sessions;
 use super::shares::UserShares;
 use super::sharing::Sharing;
 use super::throttle::Throttle;
 use super::uploads::Uploads;
 use super::{Inner, Refusal, Services, random_password};
-use crate::domain::{ClientVersion, Clock, Keep};
+use crate::domain::{ClientVersion, Clock, Keep, Signing};
 use crate::remote::Timeouts;
 use crate::space::{SpaceOptions, Spaces};
 use crate::store::{self, Durability, Store};
@@ -45,6 +46,8 @@ pub struct Options {
     pub client_version: ClientVersion,
     /// Whether what is shared with users appears in their trees at once.
     pub auto_accept_shares: bool,
+    /// Whether calls between servers are signed.
+    pub signatures: Signing,
     /// How long other servers may take.
     pub remote_timeouts: Timeouts,
     /// What of the deleted is kept.
@@ -83,6 +86,11 @@ pub fn store_folder(data: &Path) -> PathBuf {
     state_folder(data).join("store")
 }
 
+/// The keys by which calls to other servers are signed, in a data folder.
+pub fn signing_keys_file(data: &Path) -> PathBuf {
+    state_folder(data).join("keys/signing.keys")
+}
+
 /// The daily logical export of the rows.
 pub fn export_file(data: &Path) -> PathBuf {
     state_folder(data).join("export.jsonl")
@@ -105,9 +113,8 @@ impl Services {
         let fingerprint = format!("{:016x}", store.fingerprint());
         let shares = Shares::open(store.clone(), clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?;
         let forest = Forest::new(spaces.clone(), mounts.clone(), shares, store.instance_id().to_owned(), fingerprint);
-        let throttle = Arc::new(Throttle::new(clock.clone()));
-        let passwords = Arc::new(Passwords::new(clock.clone()).map_err(|error| OpenError::Other(error.to_string()))?);
-        let gate = Gate { passwords, throttle: Arc::clone(&throttle), disabled: Disabled::open(&store).map_err(other)? };
+        let gate = open_gate(&store, &clock).map_err(other)?;
+        let throttle = Arc::clone(&gate.throttle);
         let accounts = open_accounts(&store, &spaces, &clock, &gate).await?;
         let groups = Arc::new(Groups::open(store.clone()).map_err(other)?);
         let policies = Arc::new(Policies::open(store.clone(), Arc::clone(&groups)).map_err(other)?);
@@ -123,6 +130,7 @@ impl Services {
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes.clone(), Arc::clone(&vault), clock.clone(), own_hosts);
         let mounting = Arc::new(mounting.under(Arc::clone(&policies)));
         let federation = Federation {
+            signatures: open_signatures(&options, &remotes, &clock).await.map_err(other)?,
             store: store.clone(),
             forest: forest.clone(),
             remotes,
@@ -232,6 +240,15 @@ fn prepare_folders(data: &Path) -> Result<(), OpenError> {
 fn open_vault(data: &Path) -> Result<Arc<Vault>, OpenError> {
     let vault = Vault::open(&state_folder(data).join("keys/secret.key"));
     vault.map(Arc::new).map_err(|error| OpenError::Other(error.to_string()))
+}
+
+fn open_gate(store: &Store, clock: &Clock) -> Result<Gate, Refusal> {
+    Ok(Gate {
+        passwords: Arc::new(Passwords::new(clock.clone()).map_err(|error| Refusal::failed(error.to_string()))?),
+        throttle: Arc::new(Throttle::new(clock.clone())),
+        disabled: Disabled::open(store)?,
+        sessions: Arc::new(Sessions::open(store.clone(), clock.clone())?),
+    })
 }
 
 async fn open_spaces(store: &Store, data: &Path, clock: &Clock, options: SpaceOptions) -> Result<Spaces, OpenError> {

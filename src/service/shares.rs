@@ -293,6 +293,11 @@ impl UserShares {
         }
     }
 
+    /// The group of a name, if there is one.
+    pub(super) fn group(&self, name: &str) -> Option<Arc<Group>> {
+        GroupName::parse(name).ok().and_then(|name| self.groups.get(&name))
+    }
+
     /// Who receives a share now.
     pub(super) fn users_of(&self, share: &Share) -> Vec<Arc<User>> {
         match &share.with {

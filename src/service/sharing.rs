@@ -9,13 +9,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use super::accounts::{Gate, usable_password};
 use super::link_details::Details;
 use super::passwords::Verdict;
 use super::policy::{Policies, Wanted};
 use super::refusal::Result;
+use super::secrets::digest;
 use super::shares::UserShares;
 use super::{Reason, Refusal, random};
 use crate::domain::{
@@ -145,7 +144,8 @@ impl Sharing {
         let Some(stored) = &link.password_hash else { return self.admit(link).await };
         let Some(password) = visit.password.filter(|password| !password.is_empty()) else { return Err(Closed::NeedsPassword) };
         let subject = format!("link:{}", link.id.0);
-        if let Some(wait) = self.gate.throttle.subject_waits(&subject)
+        let waits = self.gate.throttle.address_waits(visit.address).or_else(|| self.gate.throttle.subject_waits(&subject));
+        if let Some(wait) = waits
             && !self.gate.passwords.remembered(&subject, stored, password)
         {
             return Err(Closed::Throttled(wait));
@@ -212,29 +212,31 @@ impl Sharing {
             opened => opened?,
         };
         // A server fetches for many, and again and again: downloads by it cannot be counted.
-        if self.policies.may_send(&link.owner) && self.policies.may_send(link.shared_by()) && !self.details.is_limited(link.id) {
-            Ok(link)
-        } else {
-            Err(Closed::Disabled)
-        }
+        if self.may_leave(&link) { Ok(link) } else { Err(Closed::Disabled) }
+    }
+
+    /// Whether other servers may mount a link.
+    pub fn may_leave(&self, link: &Link) -> bool {
+        self.policies.may_send(&link.owner) && self.policies.may_send(link.shared_by()) && !self.details.is_limited(link.id)
     }
 
     /// The link of a visitor's token, before its password is asked for: for pages, which have other ways to know a visitor, and then ask
-    /// [`Sharing::admit`].
+    /// [`Sharing::admit`]. Who has guessed wrongly waits with unknown tokens alone: nobody guesses 131 bits, and a server with many mounts of
+    /// dead links keeps those that live.
     ///
     /// # Errors
     /// [`Closed`]; a token that is not known counts as a guess.
     pub async fn knock(&self, visit: Visit<'_>) -> Result<Arc<Link>, Closed> {
-        if let Some(wait) = self.gate.throttle.address_waits(visit.address) {
-            return Err(Closed::Throttled(wait));
-        }
         if let Some(link) = self.find(visit.token).filter(|link| !is_expired(link, self.clock.now()))
             // Where a home cannot be read now, that is told to who may come in.
             && !matches!(self.as_granted(&link).await, Ok(None))
         {
             return Ok(link);
         }
-        Err(self.unknown(visit).await)
+        match self.gate.throttle.address_waits(visit.address) {
+            Some(wait) => Err(Closed::Throttled(wait)),
+            None => Err(self.unknown(visit).await),
+        }
     }
 
     /// An unknown token takes the work of a wrong password where one was sent, and counts against the address once per token.
@@ -512,10 +514,6 @@ fn kept(link: &Link) -> Batch {
 /// Whether a link no longer works.
 fn is_expired(link: &Link, now: Timestamp) -> bool {
     link.expires.is_some_and(|at| at <= now)
-}
-
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }
 
 fn usable_kind(permissions: Permissions, collection: bool) -> Result<()> {

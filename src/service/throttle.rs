@@ -80,6 +80,17 @@ impl Throttle {
         }
     }
 
+    /// Counts a failure against an account or link alone, where nobody's address is known.
+    pub fn subject_failed(&self, subject: &str) {
+        let now = self.clock.now_ms();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= THROTTLE_ENTRIES_MAX {
+            make_room(&mut buckets, now, self.address);
+        }
+        let bucket = buckets.entry(Key::Subject(subject.to_owned())).or_insert(Bucket { level: 0.0, at_ms: now });
+        *bucket = Bucket { level: (bucket.left(now, SUBJECT) + 1.0).min(SUBJECT.free * 2.0), at_ms: now };
+    }
+
     fn waits(&self, key: &Key, rate: Rate) -> Option<Duration> {
         let now = self.clock.now_ms();
         let bucket = *self.buckets.lock().unwrap_or_else(PoisonError::into_inner).get(key)?;

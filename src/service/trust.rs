@@ -73,14 +73,14 @@ impl Mounting {
         self.apply_trust()
     }
 
-    fn apply_trust(&self) -> Result<()> {
+    pub(super) fn apply_trust(&self) -> Result<()> {
         self.remotes.set_trust(self.store.list::<RemoteTrust>()?);
         Ok(())
     }
 }
 
 /// `host[:port]`, lower case; a URL's scheme and path are taken off, because people paste URLs.
-fn parse_host(text: &str) -> Result<String> {
+pub(super) fn parse_host(text: &str) -> Result<String> {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(&text);
     let host = text.split('/').next().unwrap_or_default();

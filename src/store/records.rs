@@ -55,6 +55,18 @@ pub enum Table {
     SharedLinks = 19,
     /// Which links shares with users of other servers come from, by the share's id.
     GivenLinks = 20,
+    /// The keys of servers that sign their calls, by `host[:port]`.
+    Signers = 21,
+    /// Invitations of our users, by the SHA-256 of their tokens.
+    Invitations = 23,
+    /// Whom our users know elsewhere, by space and number.
+    Contacts = 24,
+    /// Offers of trusted servers that are to be accepted without asking, by the offer's id.
+    Welcomes = 25,
+    /// Shares that servers elsewhere made because users here asked for them, by id.
+    AskedShares = 26,
+    /// Sessions of browsers, by the SHA-256 of their cookies.
+    WebSessions = 27,
 }
 
 /// Something that is kept as one record.

@@ -242,6 +242,17 @@ impl Changing {
         Ok(())
     }
 
+    /// Writes shares whose receivers have other addresses now, and what else moves with them, all at once.
+    ///
+    /// # Errors
+    /// Where the store refuses; then everything is as before.
+    pub async fn readdress(&self, shares: Vec<Share>, batch: Batch) -> Result<()> {
+        self.commit(shares.iter().fold(batch, Batch::put)).await?;
+        let mut index = self.shares.write();
+        shares.into_iter().for_each(|share| index.insert(share));
+        Ok(())
+    }
+
     /// Removes shares, and these ends of others, all at once.
     ///
     /// # Errors

@@ -9,9 +9,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 pub mod date;
 pub mod href;
+pub mod invite;
 pub mod multistatus;
 pub mod ocm;
+pub mod signature;
 mod via;
+pub mod x509;
 pub mod xml;
 
 pub use via::{CONTAINS_HEADER, CONTAINS_MAX, HOPS_MAX, VIA_HEADER, Via};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::domain::{CloudId, Kind, Permissions, Secret, Timestamp};
+use crate::wire::signature::Announced;
 
 /// What stands in `options.permissions` of shape A: where to read the rights.
 const SHARE_PERMISSIONS: &str = "{http://open-cloud-mesh.org/ns}share-permissions";
@@ -229,7 +230,8 @@ impl Notification {
     pub fn body(&self) -> Value {
         let mut inner = self.more.clone();
         inner.insert("sharedSecret".to_owned(), json!(self.secret.expose()));
-        json!({"notificationType": self.kind, "resourceType": "file", "providerId": self.provider_id, "notification": inner})
+        let resource = inner.remove("resourceType").unwrap_or_else(|| json!("file"));
+        json!({"notificationType": self.kind, "resourceType": resource, "providerId": self.provider_id, "notification": inner})
     }
 }
 
@@ -242,6 +244,13 @@ pub struct Discovery {
     pub webdav: Option<String>,
     /// Whether it takes shape B.
     pub takes_multi: bool,
+    /// Whether it is of the reva family (oCIS, OpenCloud, CERNBox): its notifications come without secrets, and it wants to be told of new
+    /// rights.
+    pub reva: bool,
+    /// The page for people that takes invitations, a path or a URL; none where it names none.
+    pub invite_page: Option<String>,
+    /// What it says of signatures and tokens.
+    pub announced: Announced,
 }
 
 impl Discovery {
@@ -257,16 +266,23 @@ impl Discovery {
         let files = resources.into_iter().flatten().filter_map(Value::as_object).find(|resource| text(resource, "name") == "file");
         let webdav = files.and_then(|resource| resource.get("protocols")?.get("webdav")?.as_str()).filter(|path| path.starts_with('/'));
         let capabilities = fields.get("capabilities").map(strings).unwrap_or_default();
+        let can = |names: &[&str]| capabilities.iter().any(|capability| names.contains(&capability.as_str()));
+        // They serve shares below `/dav/ocm`, and list no notifications. oCIS takes shape B alone, and does not say so.
+        let at_ocm = webdav.is_some_and(|path| path.trim_end_matches('/').ends_with("/dav/ocm"));
+        let reva = at_ocm || (can(&["invites"]) && !can(&["notifications", "/notifications"]));
         Some(Discovery {
             webdav: webdav.map(str::to_owned),
-            takes_multi: capabilities.iter().any(|capability| matches!(capability.as_str(), "protocol-object" | "webdav-uri")),
+            takes_multi: at_ocm || can(&["protocol-object", "webdav-uri"]),
+            reva,
+            invite_page: Some(text(&fields, "inviteAcceptDialog")).filter(|page| !page.is_empty()),
+            announced: Announced::parse(&fields),
             end_point,
         })
     }
 }
 
 /// A text or a number, as text; empty where there is none.
-fn text(fields: &Map<String, Value>, name: &str) -> String {
+pub(super) fn text(fields: &Map<String, Value>, name: &str) -> String {
     match fields.get(name) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
@@ -359,6 +375,26 @@ mod tests {
         let read = Discovery::parse(reva).unwrap();
         assert_eq!((read.end_point.as_str(), read.takes_multi), ("https://b/ocm", true));
         assert!(Discovery::parse(br#"{"enabled":false,"endPoint":"https://b/ocm"}"#).is_none());
+    }
+
+    #[test]
+    fn the_reva_family_is_known_by_its_documents() {
+        let read = |body: &str| Discovery::parse(body.as_bytes()).unwrap();
+        let ocis = read(
+            r#"{"enabled":true,"apiVersion":"1.1.0","endPoint":"https://b/ocm","provider":"oCIS","capabilities":["/invite-accepted"],
+            "resourceTypes":[{"name":"file","shareTypes":["user"],"protocols":{"webdav":"/dav/ocm"}}]}"#,
+        );
+        assert!(ocis.reva && ocis.takes_multi);
+        let cernbox = r#"{"enabled":true,"endPoint":"https://b/ocm","capabilities":["invites","protocol-object","invite-wayf"],
+            "inviteAcceptDialog":"/open-cloud-mesh/accept-invite"}"#;
+        let read_cernbox = read(cernbox);
+        assert!(read_cernbox.reva && read_cernbox.takes_multi);
+        assert_eq!(read_cernbox.invite_page.as_deref(), Some("/open-cloud-mesh/accept-invite"));
+        let ours = read(&cernbox.replace("invite-wayf", "notifications"));
+        assert!(!ours.reva && ours.takes_multi);
+        let nextcloud =
+            read(r#"{"enabled":true,"endPoint":"https://b/ocm","capabilities":["/invite-accepted","/notifications","/shares"]}"#);
+        assert!(!nextcloud.reva && !nextcloud.takes_multi);
     }
 
     #[test]

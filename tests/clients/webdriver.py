@@ -17,9 +17,9 @@ class BrowserTrouble(Exception):
 
 
 class Browser:
-    """One window of a fresh profile, which speaks to loopback alone."""
+    """One window of a fresh profile, which speaks to loopback alone; `phone` is the width and height of one."""
 
-    def __init__(self, folder, width=1100, height=900):
+    def __init__(self, folder, width=1100, height=900, phone=None, scripts=True):
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.log = open(folder / 'chromedriver.log', 'wb')
@@ -29,8 +29,14 @@ class Browser:
         arguments = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
                      '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', f'--user-data-dir={folder / "profile"}',
                      f'--window-size={width},{height}', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1']
-        wanted = {'browserName': 'chrome', 'acceptInsecureCerts': True, 'goog:chromeOptions': {'args': arguments}}
+        options = {'args': arguments, 'prefs': {'intl.accept_languages': 'en'}}
+        if phone:
+            options['mobileEmulation'] = {'deviceMetrics': {'width': phone[0], 'height': phone[1], 'pixelRatio': 2, 'touch': True}}
+        wanted = {'browserName': 'chrome', 'acceptInsecureCerts': True, 'goog:chromeOptions': options}
         self.session = self.ask('POST', '/session', {'capabilities': {'alwaysMatch': wanted}})['sessionId']
+        if not scripts:
+            # Those of pages: what the driver asks is answered all the same.
+            self.ask('POST', '/goog/cdp/execute', {'cmd': 'Emulation.setScriptExecutionDisabled', 'params': {'value': True}})
 
     def port(self):
         """chromedriver says which port it was given."""

@@ -1,12 +1,16 @@
 //! What receivers on other servers have this one do with shares: sharing on, and answers to it, while that is allowed and no further.
 
+use std::time::Duration;
+
 use causeway::domain::{Permissions, Secret, Share, ShareId, ShareWith, UserName};
 use causeway::limits::CLOUD_RESHARES_MAX;
 use causeway::service::Reason;
 use causeway::service::admin::{AccountCommand, Command};
 use causeway::service::federation::Federation;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
+use crate::support::federation::{PATIENCE, until};
 use crate::support::ocm_peer::{Habit, OcmPeer};
 use crate::support::server::TestServer;
 use crate::support::sharing::{group_of, share, shared, users};
@@ -132,5 +136,53 @@ async fn an_answer_that_is_said_again_is_passed_on_once() {
     sent.bobs.wait_told("SHARE_DECLINED", "41").await;
     let told: Vec<Value> = sent.bobs.told().into_iter().map(|told| told["notificationType"].clone()).collect();
     assert_eq!(told, ["SHARE_ACCEPTED", "SHARE_DECLINED"]);
+    sent.server.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_for_a_share_with_a_slow_server_is_answered_in_under_a_second() {
+    let (sent, slow) = (sent().await, OcmPeer::start(Habit::Nextcloud).await);
+    sent.server.execute(Command::RemoteAllowPrivate { host: slow.host() }).await;
+    slow.hold();
+    let begun = std::time::Instant::now();
+    assert_eq!(sent.ask(&slow.address_of("amy")).await, 201);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    slow.wait_offer(1).await;
+    let state = async || shared(&sent.server, "anna").await.get(1).and_then(|row| row.state.clone());
+    assert_eq!(state().await.as_deref(), Some("sending"));
+    slow.let_go();
+    until("the slow answer", PATIENCE, async || state().await.as_deref() == Some("pending")).await;
+    assert!(sent.bobs.told().is_empty(), "all is well: {:?}", sent.bobs.told());
+    sent.server.stop().await;
+}
+
+#[tokio::test]
+async fn who_was_answered_before_a_slow_server_refused_is_told_that_there_is_no_share() {
+    let sent = sent().await;
+    // Takes connections and closes them a while later: no endpoint is found there.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    sent.server.execute(Command::RemoteAllowPrivate { host: host.clone() }).await;
+    let silent = async {
+        let mut held = Vec::new();
+        let taking = async {
+            while let Ok((stream, _)) = listener.accept().await {
+                held.push(stream);
+            }
+        };
+        // Longer than an asker waits.
+        drop(tokio::time::timeout(Duration::from_millis(1500), taking).await);
+    };
+    let asking = async {
+        let begun = std::time::Instant::now();
+        let status = sent.ask(&format!("amy@{host}")).await;
+        (status, begun.elapsed())
+    };
+    let ((), (status, took)) = tokio::join!(silent, asking);
+    assert!(status == 201 && took < Duration::from_secs(1), "{status} after {took:?}");
+    drop(listener);
+    let told = sent.bobs.wait_told("RESHARE_UNDO", "41").await;
+    assert!(told["notification"]["sharedSecret"].is_string());
+    assert_eq!(shared(&sent.server, "anna").await.len(), 1);
     sent.server.stop().await;
 }

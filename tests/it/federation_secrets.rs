@@ -8,7 +8,8 @@ use base64::Engine as _;
 use causeway::config::log_filter;
 use causeway::domain::Secret;
 use causeway::service::Reason;
-use causeway::service::admin::{Command, LinkTerms, Outcome, ShareCommand};
+use causeway::service::admin::{Command, InviteCommand, LinkTerms, Outcome, ShareCommand};
+use causeway::wire::invite::Invite;
 use tracing_subscriber::filter::{FilterExt as _, dynamic_filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -16,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::support::federation::{impatient, names, put_chunked, transfer};
 use crate::support::ocm_peer::{Habit, OcmPeer};
 use crate::support::server::{TestServer, password};
-use crate::support::sharing::{create, received, remove, share};
+use crate::support::sharing::{allow, create, received, remove, share};
 
 /// The process has one log, and other tests run beside this one: it is open only while this test runs.
 static OPEN: AtomicBool = AtomicBool::new(false);
@@ -100,10 +101,29 @@ async fn share_with_others(anna: &TestServer) -> Vec<String> {
     let again = create("anna", "/Photos/a.txt", &peer.address_of("bob"), "read");
     anna.refuse(again, Reason::RemoteUnreachable).await;
     let fifth = peer.refused().pop().unwrap()["protocol"]["options"]["sharedSecret"].as_str().unwrap().to_owned();
+    allow(anna, sent.id, "17").await;
+    reva.wait_told("SHARE_CHANGE_PERMISSION", reva.offer()["providerId"].as_str().unwrap()).await;
     peer.leave().await;
     remove(anna, sent.id).await;
     reva.wait_told("SHARE_UNSHARED", reva.offer()["providerId"].as_str().unwrap()).await;
     vec![third, fourth, fifth]
+}
+
+/// An invitation, accepted, and one that is guessed. Gives its token and its text.
+async fn invited(anna: &TestServer, bob: &TestServer) -> [String; 2] {
+    let create = InviteCommand::Create { user: "anna".to_owned(), note: String::new(), expires: None, server: None };
+    let made = anna.execute(Command::Invite(create)).await;
+    let Outcome::Invitation(row) = made else { panic!("{made:?}") };
+    let string = row.invite.unwrap();
+    let wrong = format!("Wr0ng-and-th3refore-t0ld@{}", anna.host());
+    for (invite, reason) in [(wrong, Some(Reason::NotFound)), (string.expose().to_owned(), None)] {
+        let accept = Command::Invite(InviteCommand::Accept { user: "bob".to_owned(), invite: Secret::new(invite) });
+        match reason {
+            Some(reason) => drop(bob.refuse(accept, reason).await),
+            None => drop(bob.execute(accept).await),
+        }
+    }
+    [Invite::parse(string.expose()).unwrap().token.expose().to_owned(), string.expose().to_owned()]
 }
 
 #[tokio::test]
@@ -145,7 +165,8 @@ async fn f6_no_secret_reaches_the_log() {
     let Outcome::Secret(device) = device else { panic!("{device:?}") };
     let device = device.expose().to_owned();
     anna.ask("GET", "/remote.php/webdav/Photos/a.txt").basic("anna", &device).expect(200).await;
-    let sent = share_with_others(&anna).await;
+    let mut sent = share_with_others(&anna).await;
+    sent.extend(invited(&anna, &bob).await);
     // And where the remote goes away, changes its password, and withdraws the link.
     let changed = LinkTerms { password: Some(Secret::new("An0ther-Sesam-f0r-all")), ..LinkTerms::default() };
     anna.execute(Command::LinkUpdate { id: link.id.to_string(), terms: changed }).await;

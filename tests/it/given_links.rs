@@ -199,3 +199,77 @@ async fn nothing_is_given_while_that_is_not_allowed() {
     open().expect(207).await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn f1_a_link_whose_downloads_are_counted_from_now_on_is_closed_for_who_was_given_it() {
+    let (server, peer) = with_peer().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    assert_eq!(ask(&server, token(&link), &peer.address_of("bob"), "").await.status, 200);
+    let secret = secret(&peer.offer()).to_owned();
+    let open = || server.ask("GET", "/public.php/webdav/a.txt").basic(&secret, "");
+    let direct = || server.ask("GET", "/public.php/webdav/a.txt").basic(token(&link), "");
+    open().expect(200).await;
+    let terms = LinkTerms { downloads: Some(1), ..LinkTerms::default() };
+    server.execute(Command::LinkUpdate { id: link.id.to_string(), terms }).await;
+    // As for servers that mounted the link itself: closed, and not gone.
+    open().expect(503).await;
+    direct().expect(503).await;
+    let numbered = format!("/remote.php/dav/ocm/{}/a.txt", peer.offer()["providerId"].as_str().unwrap());
+    server.ask("GET", &numbered).header("authorization", &format!("Bearer {secret}")).expect(503).await;
+    assert_eq!(shared(&server, "anna").await.len(), 1);
+    let unbound = LinkTerms { downloads: Some(0), ..LinkTerms::default() };
+    server.execute(Command::LinkUpdate { id: link.id.to_string(), terms: unbound }).await;
+    open().expect(200).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f3_who_mounts_or_is_given_a_link_is_trusted_no_more_than_before_and_is_told_of_nobody() {
+    let (server, peer) = with_peer().await;
+    server.add_user("secretary").await;
+    let trust = async || format!("{:?}", server.execute(Command::RemoteList).await);
+    let before = trust().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    assert_eq!(ask(&server, token(&link), &peer.address_of("bob"), "").await.status, 200);
+    // Another server that mounts it, and one of ours that mounts something of a stranger's.
+    server.ask("PROPFIND", "/public.php/webdav/").basic(token(&link), "").expect(207).await;
+    let hostile = crate::support::bad_remote::BadRemote::start().await;
+    server.execute(Command::RemoteAllowPrivate { host: hostile.host() }).await;
+    let allowed = trust().await;
+    server.mount("anna", &hostile.url().replace("://", "://token:pw@")).await;
+    assert_eq!(trust().await, allowed, "a mount changes no trust");
+    assert!(!before.contains(&hostile.host()));
+    // Neither was told who else is here: not in a body, a header or a path.
+    let told = format!("{:?} {:?} {:?}", peer.offers(), peer.told(), hostile.take_seen());
+    assert!(!told.contains("secretary"), "{told}");
+    // What a trusted server of other makes would be given for the list of users, is not there for anybody.
+    for path in ["/remote.php/dav/addressbooks/system/system/system", "/ocs/v2.php/apps/federation/api/v1/shared-secret?format=json"] {
+        let answer = server.ask("GET", path).send().await;
+        assert!(matches!(answer.status, 401 | 404 | 405) && !answer.text().contains("secretary"), "{path}: {}", answer.status);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f4_a_server_with_mounts_of_many_dead_links_keeps_those_that_live() {
+    let (server, _peer) = with_peer().await;
+    let link = server.link("anna", "/Photos", "read").await;
+    let terms = LinkTerms { password: Some(Secret::new("open sesame")), ..LinkTerms::default() };
+    let protected = server.link_with("anna", "/Photos", terms).await;
+    let root = |token: &str, password: &str| server.ask("PROPFIND", "/public.php/webdav/").basic(token, password).send();
+    assert_eq!(root(token(&protected), "open sesame").await.status, 207);
+    let mut statuses = Vec::new();
+    for number in 0..30 {
+        statuses.push(root(&format!("dead{number}"), "").await.status);
+    }
+    assert_eq!((statuses[0], statuses.last()), (401, Some(&429)), "{statuses:?}");
+    // What is known and right is open; what is guessed, a password as well, is not even tried.
+    assert_eq!(root(token(&link), "").await.status, 207);
+    server.ask("GET", &format!("/s/{}", token(&link))).expect(200).await;
+    assert_eq!(root(token(&protected), "open sesame").await.status, 207);
+    for password in ["wrong", "another", "third"] {
+        assert_eq!(root(token(&protected), password).await.status, 429);
+    }
+    assert_eq!(root("dead31", "").await.status, 429);
+    server.stop().await;
+}

@@ -112,3 +112,58 @@ async fn owners_set_the_bound_as_nextclouds_clients_do() {
     server.refuse(too_long, Reason::NotFound).await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn l9_a_url_opens_nothing_by_itself_and_no_signature_stands_in_for_a_password() {
+    let server = TestServer::with_user("anna").await;
+    server.mkcol("anna", "/Photos").await;
+    server.put("anna", "/Photos/a.txt", "content").await;
+    let terms = LinkTerms { password: Some(causeway::domain::Secret::new("open sesame")), ..LinkTerms::default() };
+    let link = server.link_with("anna", "/Photos", terms).await;
+    let page = format!("/s/{}", token(&link));
+    let form = server
+        .ask("POST", &format!("{page}/authenticate"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("password=open+sesame");
+    let cookie = form.expect(303).await.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let (name, value) = cookie.split_once('=').unwrap();
+    let (ends, mac) = value.split_once('.').unwrap();
+    // What a page with the pass offers to download, files and zips, is as closed as before to who has its URL alone.
+    let urls = [format!("{page}/download"), format!("/public.php/dav/files/{}/a.txt", token(&link))];
+    server.ask("GET", &urls[0]).header("cookie", &cookie).expect(200).await;
+    let signed = "OC-Credential=anna&OC-Verb=GET&OC-Expires=99999999&OC-Date=2026-11-22T12:00:00.000Z&OC-Signature=";
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let later = ends.parse::<i64>().unwrap() + 1;
+    let forged = [
+        format!("{name}={later}.{mac}"),
+        format!("{name}={ends}."),
+        format!("{name}={later}.{empty}"),
+        format!("{name}={value}x"),
+        format!("{name}="),
+    ];
+    for url in &urls {
+        let mut answers = vec![server.ask("GET", url).send().await];
+        for query in [format!("{signed}{empty}"), signed.to_owned(), format!("{name}={value}"), format!("signature={mac}&expires={ends}")] {
+            answers.push(server.ask("GET", &format!("{url}?{query}")).send().await);
+        }
+        for cookie in &forged {
+            answers.push(server.ask("GET", url).header("cookie", cookie).send().await);
+        }
+        for answer in answers {
+            // A browser is asked for the password on a page, a client by a status.
+            let opened = answer.text() == "content" || answer.body.starts_with(b"PK") || answer.headers.contains_key("content-disposition");
+            assert!(!opened, "{url}: {}", answer.status);
+        }
+    }
+    // CVE-2023-49105: nobody here has a key for signing, and so nothing is signed rightly.
+    for path in ["/remote.php/dav/files/anna/Photos/a.txt", "/remote.php/webdav/Photos/a.txt", "/remote.php/dav/uploads/anna"] {
+        for signature in ["", empty, mac] {
+            server.ask("GET", &format!("{path}?{signed}{signature}")).expect(401).await;
+        }
+    }
+    // The key of passes lies nowhere: after a start there is another one, and old passes open nothing.
+    let server = server.restart().await;
+    let gone = server.ask("GET", &urls[0]).header("cookie", &cookie).send().await;
+    assert!(!gone.body.starts_with(b"PK") && gone.text().contains("password"), "{}", gone.text());
+    server.stop().await;
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use causeway::config::PublicUrl;
 use causeway::domain::{Clock, CloudId, Mount, MountId, Offer, ReceivedState, Secret, ShareId};
-use causeway::limits::USER_OFFERS_MAX;
+use causeway::limits::{OUTBOX_HOST_MAX, USER_OFFERS_MAX};
 use causeway::service::Reason;
 use causeway::service::admin::{AccountCommand, Command, Outcome, ReceivedRow, ShareCommand};
 use causeway::store::Batch;
@@ -93,7 +93,7 @@ async fn discovery_is_where_every_family_looks_for_it() {
                     all.iter().find(|resource| resource["name"] == name).unwrap()["protocols"].clone()
                 };
                 for name in ["file", "folder"] {
-                    assert_eq!(named(name)["webdav"], "/cloud/public.php/webdav/", "{path}");
+                    assert_eq!(named(name)["webdav"], "/public.php/webdav/", "{path}: below the folder, where ownCloud looks");
                     assert_eq!(named(name)["webdav-receive"].is_object(), path.starts_with("/.well"), "{path}");
                 }
             }
@@ -186,7 +186,7 @@ async fn f11_what_cannot_be_taken_is_refused_with_the_status_that_servers_know()
     check("/owner", json!(format!("bob@http://{}", server.host())), 400).await;
     check("/owner", json!(["a"]), 400).await;
     check("/sender", json!("a@b?c"), 400).await;
-    check("/shareType", json!("group"), 501).await;
+    check("/shareType", json!("group"), 400).await;
     check("/shareType", json!("federation"), 501).await;
     check("/resourceType", json!("calendar"), 501).await;
     check("/protocol/name", json!("webapp"), 501).await;
@@ -211,8 +211,9 @@ async fn f11_what_cannot_be_taken_is_refused_with_the_status_that_servers_know()
     https["sender"] = json!("alice@a.example");
     https["protocol"] = multi("http://a.example/dav", json!([]));
     assert_eq!(post(&server, "/ocm/shares", &https).await.status, 400, "a server with TLS is never asked without it");
-    let told = check("/protocol", multi("https://a.example/dav", json!(["must-exchange-token"])), 501).await;
-    assert!(told["message"].as_str().unwrap().contains("must-exchange-token"), "{told}");
+    for requirement in ["must-use-mfa", "must-fly"] {
+        check("/protocol", multi("https://a.example/dav", json!([requirement, "must-exchange-token"])), 501).await;
+    }
     for body in ["", "[]", "7", "{", "null", "\u{0}"] {
         server.ask("POST", "/ocm/shares").body(body).expect(400).await;
         server.ask("POST", "/ocm/notifications").body(body).expect(400).await;
@@ -848,4 +849,22 @@ async fn two_of_our_servers_share_with_each_other_from_offer_to_end() {
     assert!(names(&pair.bob, "bob", "/").await.is_empty() && mounts(&pair.bob, "bob").await.is_empty());
     assert_eq!(pair.anna.get("anna", "/Photos/b.txt").await, "from bob");
     pair.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_its_server_however_much_else_does() {
+    let (server, sender) = with_sender(Clock::System).await;
+    let id = offer(&server, &nextcloud(&bob(&server), &sender.host(), "9")).await;
+    sender.leave().await;
+    let federation = server.running().services.federation();
+    let to = CloudId::parse(&format!("alice@{}", sender.host())).unwrap();
+    let mut told = 0;
+    while federation.tell(&to, Notification::new("SHARE_UNSHARED", &format!("other{told}"), Secret::new("s"))).await.is_ok() {
+        told += 1;
+    }
+    assert_eq!(told, OUTBOX_HOST_MAX);
+    server.execute(Command::Share(ShareCommand::Decline { user: "bob".to_owned(), id })).await;
+    let waiting = federation.waiting().unwrap();
+    assert_eq!((waiting.len(), waiting.last().map(|last| last.kind.as_str())), (OUTBOX_HOST_MAX + 1, Some("SHARE_DECLINED")));
+    server.stop().await;
 }

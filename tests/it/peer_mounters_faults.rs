@@ -137,6 +137,6 @@ async fn a_mount_outlasts_guesses_from_its_server() {
         number += 1;
         assert!(number < 100, "guesses are not slowed");
     }
-    all_are(State::Kept, &mut mounts).await;
+    all_are(State::Same, &mut mounts).await;
     server.stop().await;
 }

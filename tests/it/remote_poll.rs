@@ -372,3 +372,72 @@ async fn a_mount_that_was_away_when_its_server_stopped_looks_changed_when_it_is_
     })
     .await;
 }
+
+/// One folder that is never answered is away alone: what hangs beside it is there, and shows what changes.
+async fn check_a_folder_that_hangs_hides_no_other(vendor: Vendor) {
+    let (remote, mounted) = start(vendor).await;
+    polling(&mounted, async {
+        mounted.names("").await.unwrap();
+        remote.set(Fault::HangOf("sub")).await;
+        mounted.handle.look_again();
+        for _ in 0..5 {
+            // More than open the breaker in a row, were they all that is asked.
+            assert!(matches!(mounted.names("sub").await, Err(Error::Unavailable { .. })));
+            assert_eq!(mounted.handle.state(), MountState::Online);
+            assert_eq!(mounted.names("").await.unwrap(), ["a.txt", "sub"]);
+        }
+        let before = etag(&mounted);
+        remote.write("c.txt", "new beside it");
+        until("the change beside it", || etag(&mounted) != before).await;
+        assert_eq!(mounted.read("c.txt").await.unwrap(), "new beside it");
+        // Of a server that is away as a whole, that is said.
+        remote.set(Fault::BlackHole).await;
+        assert!(matches!(mounted.names("sub").await, Err(Error::Unavailable { .. })));
+        assert!(matches!(mounted.handle.state(), MountState::Offline { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_that_hangs_at_a_cloud_hides_no_other() {
+    check_a_folder_that_hangs_hides_no_other(Vendor::OwnCloud).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_hangs_at_a_plain_server_hides_no_other() {
+    check_a_folder_that_hangs_hides_no_other(Vendor::Other).await;
+}
+
+#[tokio::test]
+async fn a_server_that_throttles_one_folder_is_asked_for_no_other_meanwhile() {
+    let (remote, mounted) = start(Vendor::Other).await;
+    polling(&mounted, async {
+        for number in 0..20 {
+            mounted.mkcol(&format!("folder{number}")).await.unwrap();
+        }
+        mounted.names("").await.unwrap();
+        mounted.names("sub").await.unwrap();
+        for number in 0..20 {
+            mounted.names(&format!("folder{number}")).await.unwrap();
+        }
+        remote.set(Fault::StatusOf("sub", 429)).await;
+        remote.take_seen();
+        let throttled = |path: &str| path.trim_end_matches('/') == "/dav/sub";
+        let mut after = 0;
+        until("the folder's turn", || {
+            for seen in remote.take_seen() {
+                after = if throttled(&seen.path) { 1 } else { after * 2 };
+            }
+            after > 0
+        })
+        .await;
+        // It is in use, so that it would be polled every two seconds.
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+        let asked: Vec<String> = remote.take_seen().into_iter().map(|seen| seen.path).collect();
+        assert!(asked.is_empty() && after == 1, "asked although it is to be left alone: {asked:?}");
+        // Clients are not held up by that.
+        assert_eq!(mounted.read("a.txt").await.unwrap(), "alpha");
+        assert_eq!(mounted.handle.state(), MountState::Online);
+    })
+    .await;
+}

@@ -306,13 +306,21 @@ fn the_doctor_looks_and_says() {
     let link = cli.ok(&["link", "create", "anna", "/file.txt"], "").trim().to_owned();
     let host = serving.url.strip_prefix("http://").unwrap();
     let refused = cli.run(&["doctor", &link], "");
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(5), "what is refused has an exit code of its own");
+    let said = String::from_utf8(refused.stdout).unwrap();
+    assert!(said.contains(&format!("causeway remote allow-private {host}")), "{said}");
     cli.ok(&["remote", "allow-private", host], "");
     let said = String::from_utf8(cli.run(&["doctor", &link], "").stdout).unwrap();
     assert!(said.contains("ok       DNS") && said.contains("ok       TCP"), "{said}");
     serving.stop();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_eq!(cli.run(&["doctor", &format!("http://{free}/s/x")], "").status.code(), Some(4));
+    assert_eq!(cli.run(&["doctor", "gopher://x"], "").status.code(), Some(2));
+    cli.ok(&["remote", "allow-private", "127.0.0.1"], "");
+    let away = cli.run(&["doctor", &format!("http://{free}/s/x"), "--json"], "");
+    assert_eq!(away.status.code(), Some(4));
+    let rows: serde_json::Value = serde_json::from_slice(&away.stdout).unwrap();
+    let codes: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["ok", "port-refused"]);
 }
 
 #[test]

@@ -55,6 +55,19 @@ pub enum Place<'root> {
     Bulk,
 }
 
+/// Reads `If` and `Range` as a request would, for the fuzz targets.
+#[cfg(fuzzing)]
+pub fn fuzzed_headers(text: &str, size: u64) {
+    if let Ok(lists) = if_header::parse(text) {
+        assert!(lists.len() <= crate::limits::IF_LISTS_MAX && lists.iter().all(|list| !list.conditions.is_empty()));
+    }
+    if let ranges::Wanted::Parts(parts) = ranges::wanted(text, size) {
+        assert!(!parts.is_empty() && parts.len() <= crate::limits::RANGES_MAX);
+        assert!(parts.iter().all(|part| part.start < part.end && part.end <= size), "{parts:?} of {size}");
+        assert!(parts.iter().map(|part| u128::from(part.end - part.start)).sum::<u128>() <= u128::from(size), "overlaps are joined");
+    }
+}
+
 /// Answers one request about the nodes of a tree. It never fails: errors are rendered.
 pub async fn handle<B>(request: Request<B>, view: View, root: Root) -> Response<Body>
 where

@@ -1,10 +1,15 @@
-//! Open Cloud Mesh, the face that other servers speak to: discovery, offers, notifications (`protocol/ocm.md`).
+//! Open Cloud Mesh, the face that other servers speak to: discovery, offers, notifications, invitations (`protocol/ocm.md`).
 //!
 //! **Invariants:** nothing here asks another server anything, so that an answer takes no longer however slow the other side is, but for a share
-//! that is to be shared on, whose new receiver's server is asked; the discovery documents say only what is built, and are answered while everything else is closed, since ownCloud 11 drops mounts at a 5xx there
+//! that is to be shared on, whose new receiver's server is asked, for the key of a server that signs for the first time, and for where an offered
+//! secret is to be exchanged; the discovery documents say only what is built, and are answered while everything else is closed, since ownCloud 11 drops mounts at a 5xx there
 //! (`protocol/owncloud.md` 1.3).
 
 mod discovery;
+mod invites;
+mod published;
+mod signed;
+mod token;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,6 +20,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::{Value, json};
 
+use self::signed::Came;
 use crate::limits::OCM_BODY_BYTES_MAX;
 use crate::service::Services;
 use crate::service::federation::{Heard, NotTaken, Unheard};
@@ -35,6 +41,12 @@ pub enum Call {
     Shares,
     /// `POST /ocm/notifications`: something is told of a share.
     Notifications,
+    /// `POST /ocm/invite-accepted`: somebody takes an invitation up.
+    InviteAccepted,
+    /// `POST /ocm/token`: the secret of a share is exchanged for a token.
+    Token,
+    /// The keys by which our calls are signed, as a JWKS.
+    Jwks,
 }
 
 impl Call {
@@ -43,15 +55,18 @@ impl Call {
         match path {
             "/ocm-provider" | "/ocm-provider/" | "/ocm-provider/index.php" => Some(Call::Provider),
             "/.well-known/ocm" => Some(Call::WellKnown),
+            "/.well-known/jwks.json" => Some(Call::Jwks),
+            "/ocm/token" => Some(Call::Token),
             "/ocm/shares" => Some(Call::Shares),
             "/ocm/notifications" => Some(Call::Notifications),
+            "/ocm/invite-accepted" => Some(Call::InviteAccepted),
             _ => None,
         }
     }
 
     /// Whether it is answered while the server is closed.
     pub fn is_discovery(self) -> bool {
-        matches!(self, Call::Provider | Call::WellKnown)
+        matches!(self, Call::Provider | Call::WellKnown | Call::Jwks)
     }
 }
 
@@ -59,16 +74,32 @@ impl Call {
 pub async fn handle(request: Request<Body>, call: Call, services: &Services, from: IpAddr) -> Response<Body> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match call {
-        Call::Provider if reads => answer(StatusCode::OK, &discovery::document(&services.options().public_url)),
-        Call::WellKnown if reads => answer(StatusCode::OK, &discovery::well_known(&services.options().public_url)),
-        Call::Provider | Call::WellKnown => not_allowed("GET, HEAD"),
-        Call::Shares | Call::Notifications if request.method() != Method::POST => not_allowed("POST"),
-        Call::Shares => match body(request).await {
-            Ok(body) => shares(&body, services, from).await,
+        Call::Provider if reads => {
+            answer(StatusCode::OK, &published::provider(discovery::document(&services.options().public_url), services))
+        }
+        Call::WellKnown if reads => {
+            answer(StatusCode::OK, &published::well_known(discovery::well_known(&services.options().public_url), services))
+        }
+        Call::Jwks if reads => match published::jwks(services) {
+            Some(keys) => answer(StatusCode::OK, keys),
+            None => refuse(StatusCode::NOT_FOUND, "calls between servers are not signed here"),
+        },
+        Call::Provider | Call::WellKnown | Call::Jwks => not_allowed("GET, HEAD"),
+        Call::Shares | Call::Notifications | Call::InviteAccepted | Call::Token if request.method() != Method::POST => not_allowed("POST"),
+        Call::Shares => match came(request, from).await {
+            Ok(call) => shares(&call, services).await,
             Err(refusal) => *refusal,
         },
-        Call::Notifications => match body(request).await {
-            Ok(body) => notifications(&body, services, from).await,
+        Call::Notifications => match came(request, from).await {
+            Ok(call) => notifications(&call, services).await,
+            Err(refusal) => *refusal,
+        },
+        Call::Token => match came(request, from).await {
+            Ok(call) => token::exchange(&call, services).await,
+            Err(refusal) => *refusal,
+        },
+        Call::InviteAccepted => match came(request, from).await {
+            Ok(call) => invites::accepted(&call, services).await,
             Err(refusal) => *refusal,
         },
     }
@@ -79,19 +110,23 @@ pub fn later() -> Response<Body> {
     wait(refuse(StatusCode::SERVICE_UNAVAILABLE, "not now; try again later"), LATER)
 }
 
-/// The body, whatever its type says it is.
-async fn body(request: Request<Body>) -> Result<Bytes, Box<Response<Body>>> {
-    match Limited::new(request.into_body(), OCM_BODY_BYTES_MAX).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
+/// The call with its whole body, whatever its type says it is.
+async fn came(request: Request<Body>, from: IpAddr) -> Result<Came, Box<Response<Body>>> {
+    let (head, body) = request.into_parts();
+    match Limited::new(body, OCM_BODY_BYTES_MAX).collect().await {
+        Ok(body) => Ok(Came { head, body: body.to_bytes(), from }),
         Err(_error) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, "the body is longer than 50000 bytes or broke off"))),
     }
 }
 
-async fn shares(body: &[u8], services: &Services, from: IpAddr) -> Response<Body> {
-    let Some(share) = IncomingShare::parse(body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
-    match services.federation().offered(&share, from).await {
-        Ok(user) => {
-            let recipient = json!({"recipientDisplayName": user.display_name, "recipientUserId": user.name.as_str()});
+async fn shares(call: &Came, services: &Services) -> Response<Body> {
+    let Some(share) = IncomingShare::parse(&call.body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
+    if let Err(refused) = call.believe(services, &services.federation().claims_of_offer(&share)).await {
+        return *refused;
+    }
+    match services.federation().offered(&share, call.from).await {
+        Ok(to) => {
+            let recipient = json!({"recipientDisplayName": to.name, "recipientUserId": to.id});
             answer(StatusCode::CREATED, &recipient)
         }
         Err(problem) => {
@@ -101,6 +136,7 @@ async fn shares(body: &[u8], services: &Services, from: IpAddr) -> Response<Body
                     let errors = json!([{"name": wrong.field, "message": wrong.why}]);
                     answer(StatusCode::BAD_REQUEST, &json!({"message": text, "validationErrors": errors}))
                 }
+                NotTaken::NotAllowed => refuse(StatusCode::FORBIDDEN, &text),
                 NotTaken::NoSuchUser => refuse(StatusCode::BAD_REQUEST, &text),
                 NotTaken::Unsupported(_) => refuse(StatusCode::NOT_IMPLEMENTED, &text),
                 NotTaken::Full => wait(refuse(StatusCode::SERVICE_UNAVAILABLE, &text), LATER),
@@ -111,9 +147,12 @@ async fn shares(body: &[u8], services: &Services, from: IpAddr) -> Response<Body
     }
 }
 
-async fn notifications(body: &[u8], services: &Services, from: IpAddr) -> Response<Body> {
-    let Some(told) = Notification::parse(body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
-    match services.federation().notified(&told, from).await {
+async fn notifications(call: &Came, services: &Services) -> Response<Body> {
+    let Some(told) = Notification::parse(&call.body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
+    if let Err(refused) = call.believe(services, &services.federation().claims_of_notification(&told)).await {
+        return *refused;
+    }
+    match services.federation().notified(&told, call.from).await {
         Ok(Heard::Done) => answer(StatusCode::CREATED, &json!({})),
         // Nextcloud reads `token`, ownCloud `sharedSecret` (`protocol/ocm.md` 1.6).
         Ok(Heard::Reshared { id, secret }) => {

@@ -24,6 +24,8 @@ pub struct Caller {
     pub via: Via,
     /// Where it came from: failures count against it.
     pub address: IpAddr,
+    /// What links begin with in answers, without a slash at its end.
+    pub base: String,
     /// Whether it is sure that no page of another site made a browser send this with a password that it remembers (attack L7).
     pub may_change: bool,
 }
@@ -113,6 +115,11 @@ impl Call {
     /// Where the request came from.
     pub(super) fn address(&self) -> IpAddr {
         self.caller.address
+    }
+
+    /// What links begin with in answers.
+    pub(super) fn base(&self) -> &str {
+        &self.caller.base
     }
 
     /// The servers that the request came by.

@@ -4,7 +4,7 @@
 use crate::domain::{CloudId, Secret};
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
-use crate::service::federation::{Heard, NotTaken, Unheard};
+use crate::service::federation::{Claims, Heard, NotTaken, Unheard, Unproven};
 use crate::wire::ocm::{IncomingShare, Notification, Webdav};
 
 /// Answers what stands behind `/cloud/shares`.
@@ -22,12 +22,14 @@ pub(super) async fn answer(call: &Call, rest: &[&str]) -> Answer {
 /// A share is offered.
 async fn offered(call: &Call) -> Answer {
     let share = incoming(call)?;
+    unsigned(call, &call.services.federation().claims_of_offer(&share))?;
     match call.services.federation().offered(&share, call.address()).await {
-        Ok(_user) => Ok(Value::nothing()),
+        Ok(_to) => Ok(Value::nothing()),
         Err(problem) => {
             let text = problem.to_string();
             Err(match problem {
                 NotTaken::Invalid(_) => Problem::bad_request(text),
+                NotTaken::NotAllowed => Problem::forbidden(text),
                 NotTaken::NoSuchUser => Problem::bad_request("User does not exist"),
                 NotTaken::Unsupported(_) => Problem::new(501, text),
                 NotTaken::Full => Problem::unavailable(),
@@ -90,6 +92,7 @@ async fn told(call: &Call, id: &str, verb: &str) -> Answer {
     if !field("permissions").is_empty() {
         notification = notification.with("permissions", field("permissions"));
     }
+    unsigned(call, &call.services.federation().claims_of_notification(&notification))?;
     match call.services.federation().notified(&notification, call.address()).await {
         Ok(Heard::Done) => Ok(Value::nothing()),
         Ok(Heard::Reshared { id, secret }) => Ok(Value::map([("token", secret.expose().to_owned().into()), ("remoteId", id.into())])),
@@ -106,6 +109,13 @@ async fn told(call: &Call, id: &str, verb: &str) -> Answer {
             })
         }
     }
+}
+
+/// These calls carry no signature: who signs elsewhere is not believed here (attack F14).
+fn unsigned(call: &Call, claims: &Claims) -> Result<(), Problem> {
+    call.services.federation().believe_unsigned(claims).map_err(|unproven| {
+        if let Unproven::Failed(refusal) = &unproven { unavailable(&refusal.text) } else { Problem::forbidden(unproven.to_string()) }
+    })
 }
 
 fn unavailable(why: &str) -> Problem {

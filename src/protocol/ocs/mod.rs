@@ -17,6 +17,7 @@ mod groups;
 mod membership;
 mod parameters;
 mod passwords;
+mod recommended;
 mod remote_shares;
 mod share_rows;
 mod sharees;
@@ -35,6 +36,16 @@ pub use status::status;
 
 use crate::service::Services;
 use crate::wire::Body;
+
+/// Reads parameters as a request would, for the fuzz targets: what is read is bounded.
+#[cfg(fuzzing)]
+pub fn fuzzed_parameters(content_type: &str, body: &[u8]) {
+    let mut parameters = parameters::Parameters::default();
+    if parameters.add_body(content_type, body).is_ok() {
+        let found = parameters.all("a").map(str::len).sum::<usize>() + parameters.get("a").map_or(0, str::len);
+        assert!(found <= 8 * body.len(), "{found} bytes came out of {}", body.len());
+    }
+}
 
 /// Answers one request whose login was judged. `path` is what stands behind `/ocs/`.
 pub async fn handle(request: Request<Body>, path: &str, services: &Services, caller: Caller) -> Response<Body> {
@@ -63,6 +74,7 @@ async fn answer(call: &Call) -> Answer {
         ["apps", "files_downloadlimit", "api", "v1", token, "limit"] => downloads::limit(call, token).await,
         ["apps", "files_sharing", "api", "v1", "remote_shares", rest @ ..] => remote_shares::answer(call, rest).await,
         ["apps", "files_sharing", "api", "v1", "sharees"] => sharees::sharees(call),
+        ["apps", "files_sharing", "api", "v1", "sharees_recommended"] => recommended::recommended(call),
         // Clients ask which applications a web interface would show; there are none.
         ["core", "navigation", "apps"] => call.session().map(|_session| Value::nothing()),
         _ => Err(Problem::unknown()),

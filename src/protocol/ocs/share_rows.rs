@@ -1,10 +1,13 @@
 //! What is shown of a share: the fields of ownCloud and Nextcloud together (`protocol/owncloud.md` 3.6, `protocol/nextcloud.md` 2.1). Hashes
 //! of passwords are not among them.
 
-use crate::domain::{Kind, Link, Node, NodeId, Permissions, ReceivedShare, ReceivedState, Share, ShareWith, SpaceId, TreePath, User};
+use crate::domain::{
+    Kind, Link, Node, NodeId, Offer, Permissions, ReceivedShare, ReceivedState, Share, ShareWith, SpaceId, TreePath, User,
+};
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Problem, Value};
 use crate::service::admin::last_day;
+use crate::service::federation::AskedShare;
 
 /// Share types (`OCP\Share\IShare::TYPE_*`).
 pub(super) const USER: u8 = 0;
@@ -60,7 +63,7 @@ impl Call {
         };
         let mut fields = self.common(&common).await?;
         let secret = || if link.password_hash.is_some() { REDACTED.into() } else { Value::Null };
-        let url = format!("{}/s/{}", self.services.options().public_url, link.token.expose());
+        let url = format!("{}/s/{}", self.base(), link.token.expose());
         let shown = if link.password_hash.is_some() { REDACTED } else { "(Shared link)" };
         fields.extend([
             ("share_with", secret()),
@@ -135,6 +138,44 @@ impl Call {
             // The two families count differently; each reads the field of its own name.
             fields.extend([("state", owncloud.into()), ("status", nextcloud.into())]);
         }
+        Ok(Value::Map(fields))
+    }
+
+    /// A share that the owner's server made because the caller, who received it from there, asked for it.
+    pub(super) async fn asked_row(&self, asked: &AskedShare, offer: &Offer) -> Result<Value, Problem> {
+        let root = offer.mount.and_then(|mount| self.services.forest().mounts().get(mount)).map(|handle| handle.root());
+        let common = Common {
+            id: asked.id.0,
+            share_type: REMOTE,
+            permissions: asked.permissions,
+            created: asked.created,
+            expires: offer.expires,
+            sharer: &asked.user,
+            owner: &asked.user,
+            note: "",
+            label: "",
+            kind: root.as_ref().map_or(offer.kind, |root| root.kind),
+            name: &offer.name,
+            at: (asked.space, root.as_ref().map_or(NodeId(0), |root| root.id)),
+            path: self.services.federation().offer_path(offer),
+            managed: false,
+        };
+        let mut fields = self.common(&common).await?;
+        for (name, value) in &mut fields {
+            match *name {
+                "uid_file_owner" => *value = offer.owner.to_string().into(),
+                "displayname_file_owner" => *value = offer.owner_name.clone().into(),
+                _ => {}
+            }
+        }
+        let with = asked.to.to_string();
+        fields.extend([
+            ("share_with", with.clone().into()),
+            ("share_with_displayname", with.clone().into()),
+            ("share_with_displayname_unique", with.into()),
+            ("share_with_additional_info", Value::Null),
+            ("token", Value::Null),
+        ]);
         Ok(Value::Map(fields))
     }
 

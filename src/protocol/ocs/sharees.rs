@@ -15,16 +15,17 @@ pub(super) const SEARCH_CHARS_MIN: u32 = 2;
 const PER_PAGE_MAX: usize = 200;
 
 /// Somebody who was found.
-struct Found {
-    share_type: u8,
-    name: String,
-    shown: String,
+pub(super) struct Found {
+    pub(super) share_type: u8,
+    pub(super) name: String,
+    pub(super) shown: String,
     /// Name or shown name are what was searched for.
-    exact: bool,
+    pub(super) exact: bool,
 }
 
 impl Found {
-    fn value(self) -> Value {
+    /// As clients read it.
+    pub(super) fn value(self) -> Value {
         let value = Value::map([("shareType", u32::from(self.share_type).into()), ("shareWith", self.name.clone().into())]);
         Value::map([("label", self.shown.into()), ("value", value), ("shareWithDisplayNameUnique", self.name.into())])
     }
@@ -37,10 +38,12 @@ pub(super) fn sharees(call: &Call) -> Answer {
         return Err(Problem::not_allowed());
     }
     let search = call.parameters.get("search").unwrap_or_default().trim().to_lowercase();
-    let number = |name: &str, least: usize, most: usize, default: usize| {
-        call.parameters.get(name).and_then(|text| text.parse().ok()).unwrap_or(default).clamp(least, most)
+    let number = |name: &str, default: usize, wrong: &'static str| match call.parameters.get(name).filter(|text| !text.is_empty()) {
+        Some(text) => text.parse().ok().filter(|number| *number > 0).ok_or_else(|| Problem::bad_request(wrong)),
+        None => Ok(default),
     };
-    let (page, per_page) = (number("page", 1, usize::MAX, 1), number("perPage", 1, PER_PAGE_MAX, PER_PAGE_MAX));
+    let page = number("page", 1, "Invalid page")?;
+    let per_page = number("perPage", PER_PAGE_MAX, "Invalid perPage argument")?.min(PER_PAGE_MAX);
     let types: Vec<&str> = call.parameters.all("shareType").collect();
     let wanted = |share_type: u8| types.is_empty() || types.contains(&share_type.to_string().as_str());
     let matched = |share_type: u8, name: &str, shown: &str| {
@@ -63,21 +66,49 @@ pub(super) fn sharees(call: &Call) -> Answer {
     };
     let (exact_users, users) = paged(&mut users.into_iter());
     let (exact_groups, groups) = paged(&mut groups.into_iter());
-    let none = Value::nothing;
-    let remotes = remote(call).filter(|_| wanted(REMOTE)).map_or_else(none, |found| Value::list([found]));
-    let exact = Value::map([("users", exact_users), ("groups", exact_groups), ("remotes", remotes), ("emails", none())]);
-    Ok(Value::map([("exact", exact), ("users", users), ("groups", groups), ("remotes", none()), ("emails", none())]))
+    let contacts = if wanted(REMOTE) { call.services.federation().contacts_of(me)? } else { Vec::new() };
+    let known = contacts.iter().filter_map(|contact| {
+        let whole = [contact.email.as_str(), contact.address.user()].iter().any(|name| !name.is_empty() && name.to_lowercase() == search);
+        let found = matched(REMOTE, &contact.address.to_string(), &contact.name);
+        (whole || found.is_some()).then(|| (whole || found.is_some_and(|found| found.exact), contact))
+    });
+    let known: Vec<_> = known.skip((page - 1).saturating_mul(per_page)).take(per_page).collect();
+    let of =
+        |exact: bool| known.iter().filter(move |(is, _)| *is == exact).map(|(_, contact)| address_row(&contact.address, &contact.name));
+    // Who was searched for by the whole address is found without being a contact.
+    let whole =
+        remote(call).filter(|address| wanted(REMOTE) && !known.iter().any(|(exact, contact)| *exact && contact.address.is(address)));
+    let whole = whole.map(|address| address_row(&address, address.user()));
+    let (exact_remotes, remotes) = (Value::list(of(true).chain(whole)), Value::list(of(false)));
+    Ok(answer_of([exact_users, exact_groups, exact_remotes], [users, groups, remotes]))
+}
+
+/// Users, groups and users of other servers: those that are meant exactly, and the others. There are none of the kinds that Nextcloud knows beside.
+pub(super) fn answer_of(exact: [Value; 3], others: [Value; 3]) -> Value {
+    let kinds = |[users, groups, remotes]: [Value; 3]| {
+        let mut kinds = vec![("users", users), ("groups", groups), ("remotes", remotes)];
+        kinds.extend(["remote_groups", "emails", "circles", "rooms", "lookup"].map(|kind| (kind, Value::nothing())));
+        kinds
+    };
+    let mut all = vec![("exact", Value::Map(kinds(exact)))];
+    all.extend(kinds(others));
+    // No directory of other servers is asked.
+    all.push(("lookupEnabled", false.into()));
+    Value::Map(all)
 }
 
 /// The user of another server whose whole address was searched for. Whether there is one is asked when something is shared with them.
-fn remote(call: &Call) -> Option<Value> {
-    let address = CloudId::parse(call.parameters.get("search")?).ok().filter(|address| !call.services.federation().is_ours(address))?;
-    let written = if address.is_plain() { address.with_scheme() } else { address.to_string() };
+fn remote(call: &Call) -> Option<CloudId> {
+    CloudId::parse(call.parameters.get("search")?).ok().filter(|address| !call.services.federation().is_ours(address))
+}
+
+fn address_row(address: &CloudId, name: &str) -> Value {
+    let written = String::from(address.clone());
     let value = Value::map([
         ("shareType", u32::from(REMOTE).into()),
         ("shareWith", written.clone().into()),
         ("server", address.host().to_owned().into()),
     ]);
-    let shown = format!("{} ({})", address.user(), address.host());
-    Some(Value::map([("label", shown.into()), ("value", value), ("shareWithDisplayNameUnique", written.into())]))
+    let shown = format!("{name} ({})", address.host());
+    Value::map([("label", shown.into()), ("value", value), ("shareWithDisplayNameUnique", written.into())])
 }

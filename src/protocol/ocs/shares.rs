@@ -6,20 +6,23 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::domain::{
-    CloudId, Error, GroupName, Link, LinkId, NodeId, Permissions, ReceivedState, Secret, Share, ShareId, ShareWith, Timestamp, TreePath,
-    User, UserName,
+    CloudId, Error, GroupName, Link, LinkId, NodeId, Offer, Permissions, ReceivedState, Secret, Share, ShareId, ShareWith, Timestamp,
+    TreePath, User, UserName,
 };
 use crate::limits::SHARE_NOTE_BYTES_MAX;
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
 use crate::protocol::ocs::share_rows::{GROUP, LINK, REMOTE, USER};
 use crate::service::admin::end_of;
+use crate::service::federation::{AskedShare, Made};
 use crate::service::link_details::DetailChange;
 use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::sharing::{LinkChange, NewLink};
 use crate::tree::Entry;
 
-/// Rights of links as they are kept (`protocol/owncloud.md` 3.6): the right to share means nothing there.
+/// Rights of new links as they are kept (`protocol/owncloud.md` 3.6): the right to share means nothing there.
+const NEW_LINK_PERMISSIONS: [u8; 5] = [1, 3, 4, 5, 15];
+/// Those that a link may be given later: what ownCloud 8 calls upload is among them.
 const LINK_PERMISSIONS: [u8; 6] = [1, 3, 4, 5, 7, 15];
 
 /// Answers what stands behind `/shares`.
@@ -58,11 +61,16 @@ enum Found {
     /// The caller made it, or owns what is shared.
     Managed(Arc<Share>),
     Received(Received),
+    /// The caller asked the server of an offered share for it.
+    Asked(Box<(AskedShare, Arc<Offer>)>),
 }
 
 fn find(call: &Call, user: &User, id: u64) -> Result<Found, Problem> {
     if let Some(link) = call.services.sharing().get(LinkId(id)).filter(|link| call.services.sharing().may_manage(user, link)) {
         return Ok(Found::Link(link));
+    }
+    if let Some(found) = call.services.federation().asked(ShareId(id)).filter(|(asked, _)| asked.space == user.space) {
+        return Ok(Found::Asked(Box::new(found)));
     }
     let shares = call.services.forest().shares();
     let share = shares.get(ShareId(id)).ok_or_else(wrong_id)?;
@@ -84,6 +92,7 @@ async fn one(call: &Call, user: &User, id: u64) -> Answer {
                 Found::Link(link) => call.services.sharing().remove(link.id).await?,
                 Found::Managed(share) => call.services.shares().remove(share.id).await?,
                 Found::Received((share, _)) => drop(call.services.shares().decline(user, share.id).await?),
+                Found::Asked(found) => call.services.federation().undo_asked(found.0.id).await?,
             }
             Ok(Value::nothing())
         }
@@ -96,6 +105,7 @@ async fn row(call: &Call, user: &User, found: &Found) -> Answer {
         Found::Link(link) => call.link_row(user, link).await,
         Found::Managed(share) => call.share_row(user, share, None).await,
         Found::Received((share, end)) => call.share_row(user, share, Some(end)).await,
+        Found::Asked(found) => call.asked_row(&found.0, &found.1).await,
     }
 }
 
@@ -153,14 +163,41 @@ async fn list(call: &Call, user: &User) -> Answer {
         (None, _) => None,
     };
     let asked = |node: NodeId| nodes.as_ref().is_none_or(|nodes| nodes.contains(&node));
+    let types: Vec<&str> =
+        call.parameters.get("share_types").filter(|types| !types.is_empty()).map_or_else(Vec::new, |types| types.split(',').collect());
+    let wanted = |share_type: u8| types.is_empty() || types.iter().any(|wanted| wanted.trim() == share_type.to_string());
     let mut rows = Vec::new();
-    for share in call.services.shares().list(user).into_iter().filter(|share| asked(share.node)) {
+    for share in call.services.shares().list(user).into_iter().filter(|share| asked(share.node) && wanted(type_of(&share.with))) {
         rows.push(call.share_row(user, &share, None).await?);
     }
-    for link in call.services.sharing().list(user).into_iter().filter(|link| asked(link.node)) {
+    for made in call.services.federation().asked_by(user)? {
+        let Some((made, offer)) = call.services.federation().asked(made.id) else { continue };
+        let root = offer.mount.and_then(|mount| call.services.forest().mounts().get(mount)).map(|handle| handle.root().id);
+        if root.map_or(nodes.is_none(), asked) && wanted(REMOTE) {
+            rows.push(call.asked_row(&made, &offer).await?);
+        }
+    }
+    for link in call.services.sharing().list(user).into_iter().filter(|link| asked(link.node) && wanted(LINK)) {
         rows.push(call.link_row(user, &link).await?);
     }
+    if is_set(call, "include_tags") {
+        // Nobody tags anything here.
+        let tagged = |row: &mut Value| {
+            if let Value::Map(fields) = row {
+                fields.push(("tags", Value::nothing()))
+            }
+        };
+        rows.iter_mut().for_each(tagged);
+    }
     Ok(Value::List(rows))
+}
+
+fn type_of(with: &ShareWith) -> u8 {
+    match with {
+        ShareWith::User(_) => USER,
+        ShareWith::Group(_) => GROUP,
+        ShareWith::Remote(_) => REMOTE,
+    }
 }
 
 async fn received(call: &Call, user: &User, state: Option<ReceivedState>, node: Option<NodeId>) -> Answer {
@@ -199,15 +236,20 @@ async fn create(call: &Call, user: &User) -> Answer {
     let permissions = permissions(call)?;
     let note = call.parameters.get("note").unwrap_or_default().to_owned();
     // Rights that a file cannot have are left out, as clients expect who send the same for both.
-    let sent = call.services.federation().send(user, NewShare { path, with, permissions, expires, note }).await;
-    let share = sent.map_err(crate::service::Refusal::from)?;
-    call.share_row(user, &share, None).await
+    let made = call.services.federation().share(user, NewShare { path, with, permissions, expires, note }).await;
+    match made.map_err(crate::service::Refusal::from)? {
+        Made::Share(share) => call.share_row(user, &share, None).await,
+        Made::Asked(asked) => {
+            let (asked, offer) = call.services.federation().asked(asked.id).ok_or_else(wrong_id)?;
+            call.asked_row(&asked, &offer).await
+        }
+    }
 }
 
 async fn create_link(call: &Call, user: &User, (path, entry): (TreePath, &Entry), expires: Option<Timestamp>) -> Answer {
     usable_note(call)?;
     let new = NewLink {
-        permissions: link_permissions(call, entry.node.is_collection())?.unwrap_or(Permissions::READ),
+        permissions: new_link_permissions(call, entry.node.is_collection())?,
         path,
         password: call.parameters.get("password").filter(|password| !password.is_empty()).map(Secret::new),
         expires,
@@ -220,6 +262,8 @@ async fn create_link(call: &Call, user: &User, (path, entry): (TreePath, &Entry)
 
 async fn update(call: &Call, user: &User, found: Found) -> Answer {
     let known = ["permissions", "publicUpload", "password", "expireDate", "note", "label", "name"];
+    // What is not offered here changes nothing, and the answer says so: a page can hide a button, not the file that it shows.
+    let known = known.into_iter().chain(["hideDownload", "attributes", "sendPasswordByTalk"]).collect::<Vec<_>>();
     if known.iter().all(|name| call.parameters.get(name).is_none()) {
         return Err(Problem::bad_request("Wrong or no update parameter given"));
     }
@@ -234,10 +278,11 @@ async fn update(call: &Call, user: &User, found: Found) -> Answer {
         Found::Managed(share) => {
             let note = call.parameters.get("note").map(str::to_owned);
             let change = ShareChange { permissions: permissions(call)?, expires: expiry(call)?, note };
-            let changed = call.services.shares().update(share.id, change).await?;
+            let changed = call.services.federation().update(share.id, change).await?;
             call.share_row(user, &changed, None).await
         }
         Found::Received(_) => Err(Problem::forbidden("Only who shared this may change it")),
+        Found::Asked(_) => Err(Problem::forbidden("The owner's server made this share: end it, and share again")),
     }
 }
 
@@ -269,14 +314,31 @@ fn permissions(call: &Call) -> Result<Option<Permissions>, Problem> {
     Ok(Some(Permissions(bits)))
 }
 
-/// The rights of a link. More than what was asked for is never given: bits that mean nothing for a link are an error, not "read".
+/// The rights of a new link. What no link can have is reading alone, as ownCloud makes it; the answer says so.
+fn new_link_permissions(call: &Call, collection: bool) -> Result<Permissions, Problem> {
+    let upload = public_upload(call, collection)?;
+    let asked = permissions(call)?.map(|asked| asked.0 & !Permissions::SHARE.0);
+    if asked == Some(Permissions::CREATE.0) && !collection {
+        return Err(Problem::new(404, "Public upload is only possible for publicly shared folders"));
+    }
+    let kept = asked.map(|bits| if NEW_LINK_PERMISSIONS.contains(&bits) { Permissions(bits) } else { Permissions::READ });
+    // `publicUpload=true` wins over the bits, as with both families (`protocol/owncloud.md` 3.6).
+    Ok(upload.filter(|upload| kept.is_none() || *upload == Permissions::EDIT).or(kept).unwrap_or(Permissions::READ))
+}
+
+/// What the older word for rights means.
+fn public_upload(call: &Call, collection: bool) -> Result<Option<Permissions>, Problem> {
+    match call.parameters.get("publicUpload") {
+        Some("true" | "1") if !collection => Err(Problem::new(404, "Public upload is only possible for publicly shared folders")),
+        Some("true" | "1") => Ok(Some(Permissions::EDIT)),
+        Some("false" | "0") => Ok(Some(Permissions::READ)),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Other rights of a link: bits that mean nothing for one are an error here, as with both families.
 fn link_permissions(call: &Call, collection: bool) -> Result<Option<Permissions>, Problem> {
-    let upload = match call.parameters.get("publicUpload") {
-        Some("true" | "1") if !collection => return Err(Problem::new(404, "Public upload is only possible for publicly shared folders")),
-        Some("true" | "1") => Some(Permissions::EDIT),
-        Some("false" | "0") => Some(Permissions::READ),
-        Some(_) | None => None,
-    };
+    let upload = public_upload(call, collection)?;
     let Some(permissions) = permissions(call)? else { return Ok(upload) };
     let bits = permissions.0 & !Permissions::SHARE.0;
     if !LINK_PERMISSIONS.contains(&bits) {

@@ -45,6 +45,8 @@ pub struct Place<'a> {
     pub dav: &'a str,
     /// Who shares, as people read it.
     pub owner: &'a str,
+    /// Whether a visitor may take the link to another server.
+    pub may_be_taken: bool,
 }
 
 #[derive(Template)]
@@ -54,6 +56,7 @@ struct Page<'a> {
     base: &'a str,
     dav: &'a str,
     owner: &'a str,
+    may_be_taken: bool,
     style: &'static str,
     content: Content,
 }
@@ -82,7 +85,10 @@ struct Row {
 /// The page that asks for the password; `wrong` after a try. The name is not told before.
 pub fn ask_password(base: &str, wrong: bool) -> Response<Body> {
     let status = if wrong { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    render(status, &Page { title: "Shared link", base, dav: "", owner: "", style: STYLE, content: Content::Closed { wrong } })
+    render(
+        status,
+        &Page { title: "Shared link", base, dav: "", owner: "", may_be_taken: false, style: STYLE, content: Content::Closed { wrong } },
+    )
 }
 
 /// The page of a link that is unknown or has ended: the same for both (attack L8).
@@ -103,8 +109,8 @@ pub async fn show(view: &View, link: &Link, path: &TreePath, place: Place<'_>) -
     match content {
         Ok(content) => {
             let title = path.name().map_or_else(|| link.name.clone(), |name| name.to_string());
-            let Place { base, dav, owner } = place;
-            render(StatusCode::OK, &Page { title: &title, base, dav, owner, style: STYLE, content })
+            let Place { base, dav, owner, may_be_taken } = place;
+            render(StatusCode::OK, &Page { title: &title, base, dav, owner, may_be_taken, style: STYLE, content })
         }
         Err(error) => refuse(&error),
     }
@@ -242,7 +248,7 @@ fn refuse(error: &Error) -> Response<Body> {
 }
 
 fn plain(status: StatusCode, title: &str, content: Content) -> Response<Body> {
-    render(status, &Page { title, base: "", dav: "", owner: "", style: STYLE, content })
+    render(status, &Page { title, base: "", dav: "", owner: "", may_be_taken: false, style: STYLE, content })
 }
 
 fn render(status: StatusCode, page: &Page<'_>) -> Response<Body> {
@@ -277,7 +283,7 @@ mod tests {
             modified: String::new(),
         }];
         let content = Content::Folder { trail: trail(&TreePath::parse("<b>/c").unwrap()), rows, here: String::new(), rest: 0 };
-        let page = Page { title: "<img src=x>", base: "/s/abc", dav: "", owner: "<i>", style: STYLE, content };
+        let page = Page { title: "<img src=x>", base: "/s/abc", dav: "", owner: "<i>", may_be_taken: true, style: STYLE, content };
         let html = page.render().unwrap();
         assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<i>") && !html.contains("<b>"));
         assert!(!html.contains("\"onmouseover"));

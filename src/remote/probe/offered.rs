@@ -29,7 +29,7 @@ impl Remotes {
         let place = Url::parse(url).map_err(|_error| ProbeFault::NotAnAddress)?;
         let mut seen = Nothing::Absent;
         for scheme in ways {
-            match self.look(&place, Some(Credentials::of_offer(secret.clone(), *scheme))).await? {
+            match self.look(&place, Some(Credentials::of_offer(secret.clone(), *scheme).at_server(server))).await? {
                 Ok((url, own)) => {
                     let root = Url::parse(&[server, "/"].concat()).map_err(|_error| ProbeFault::NotAnAddress)?;
                     // A plain WebDAV folder may be offered, too; what is not known to be of the family is treated with care.

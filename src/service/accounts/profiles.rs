@@ -56,7 +56,7 @@ impl Accounts {
         Ok(profile.unwrap_or_else(|| Profile { user: user.clone(), email: String::new(), enabled: true }))
     }
 
-    /// Closes an account, with its links, or opens it again. Its files, mounts and app passwords stay.
+    /// Closes an account, with its links, or opens it again. Its files, mounts and app passwords stay; its sessions end.
     ///
     /// # Errors
     /// Where there is no such account.
@@ -64,7 +64,7 @@ impl Accounts {
         let _changing = self.changing.lock().await;
         let user = self.require(name)?;
         let profile = Profile { enabled, ..self.profile(&user.name)? };
-        self.store.commit(Batch::new().put(&profile)).await?;
+        self.store.commit(self.sessions.end_with(&user.name, Batch::new().put(&profile))).await?;
         self.disabled.set(&user.name, !enabled);
         tracing::info!(user.id = %user.name, enabled, "a user was enabled or disabled");
         Ok(())

@@ -71,7 +71,11 @@ impl Services {
                 self.mounting().forget(&host).await?;
                 Ok(Outcome::Done(format!("nothing is decided about {host} any more")))
             }
+            Command::Servers(command) => Box::pin(self.servers(command)).await,
+            Command::RemoteForgetKey { host } => self.forget_keys(&host).await,
             Command::Share(command) => self.execute_share(command).await,
+            Command::Invite(command) => self.execute_invite(command).await,
+            Command::Contact(command) => self.execute_contact(command).await,
             Command::Group(command) => self.execute_group(command).await,
             Command::Sharing { set } => self.rules(set).await,
             Command::Scan { user } => self.scan(user.as_deref()).await,
@@ -82,6 +86,11 @@ impl Services {
                 Ok(Outcome::Done(format!("rows and keys are in {folder}; back up the users' folders beside it")))
             }
         }
+    }
+
+    async fn forget_keys(&self, host: &str) -> Result<Outcome> {
+        self.federation().forget_keys(host).await?;
+        Ok(Outcome::Done(format!("the keys of {host} are forgotten; its next signed call brings new ones")))
     }
 
     async fn rules(&self, set: Option<(String, String)>) -> Result<Outcome> {
@@ -128,6 +137,7 @@ impl Services {
             self.mounting().remove(mount.id).await?;
         }
         self.shares().forget_user(&user).await?;
+        self.federation().forget_people_of(&user).await?;
         self.groups().forget_user(&user.name).await?;
         self.accounts().remove(name, purge).await
     }

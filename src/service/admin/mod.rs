@@ -4,7 +4,9 @@
 mod account;
 mod execute;
 mod groups;
+mod people;
 mod rows;
+mod servers;
 mod shares;
 mod trash;
 
@@ -13,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use account::AccountCommand;
 pub use execute::{end_of, last_day};
 pub use groups::{GroupCommand, GroupRow};
+pub use people::{ContactCommand, ContactRow, InviteCommand, InviteRow};
 pub use rows::{AppPasswordRow, CheckRow, Health, LinkRow, MountRow, RemoteRow, ScanRow, UserRow};
+pub use servers::{FederationRow, FederationTerms, ServersCommand, TrustedCommand, TrustedRow};
 pub use shares::{ReceivedRow, ShareCommand, ShareRow, ShareTerms};
 pub use trash::{TrashCommand, TrashRow};
 
@@ -162,10 +166,19 @@ pub enum Command {
         /// `host[:port]`.
         host: String,
     },
+    /// Forget the keys by which another server signs its calls.
+    RemoteForgetKey {
+        /// `host[:port]`.
+        host: String,
+    },
     /// Groups.
     Group(GroupCommand),
     /// Shares between users.
     Share(ShareCommand),
+    /// Invitations to users of other servers.
+    Invite(InviteCommand),
+    /// Whom users know on other servers.
+    Contact(ContactCommand),
     /// What users may share, after changing a rule if asked to.
     Sharing {
         /// A rule and what it is to be; none asks only.
@@ -188,6 +201,8 @@ pub enum Command {
         /// Which; absolute.
         folder: String,
     },
+    /// Other servers as partners.
+    Servers(ServersCommand),
 }
 
 /// The terms of a link, as a person writes them; none keeps what is, or the default.
@@ -239,6 +254,14 @@ pub enum Outcome {
     Group(GroupRow),
     /// Groups.
     Groups(Vec<GroupRow>),
+    /// A new invitation.
+    Invitation(InviteRow),
+    /// Invitations.
+    Invitations(Vec<InviteRow>),
+    /// A new contact.
+    Contact(ContactRow),
+    /// Contacts.
+    Contacts(Vec<ContactRow>),
     /// Decisions about other servers.
     Remotes(Vec<RemoteRow>),
     /// The rules of sharing.
@@ -249,4 +272,10 @@ pub enum Outcome {
     Scans(Vec<ScanRow>),
     /// What was checked.
     Checks(Vec<CheckRow>),
+    /// Trusted servers.
+    Trusted(Vec<TrustedRow>),
+    /// Who takes part in federated sharing.
+    Federation(FederationRow),
+    /// A text for another program.
+    Document(String),
 }

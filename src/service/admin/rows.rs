@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::service::Reason;
+
 /// An account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UserRow {
@@ -129,27 +131,40 @@ pub enum Health {
 /// One thing that was checked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CheckRow {
-    /// What.
+    /// What, for people.
     pub name: String,
     /// How it looks.
     pub health: Health,
+    /// What was found, for programs: `ok`, the code of a finding of the doctor, or what was looked at. A code never changes its meaning.
+    #[serde(default)]
+    pub code: String,
     /// What was found, and what to do.
     pub text: String,
+    /// The kind of failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 impl CheckRow {
     /// As it should be.
     pub fn ok(name: impl Into<String>, text: impl Into<String>) -> CheckRow {
-        CheckRow { name: name.into(), health: Health::Ok, text: text.into() }
+        CheckRow { name: name.into(), health: Health::Ok, code: "ok".to_owned(), text: text.into(), reason: None }
     }
 
     /// To be looked at.
     pub fn warning(name: impl Into<String>, text: impl Into<String>) -> CheckRow {
-        CheckRow { name: name.into(), health: Health::Warning, text: text.into() }
+        let name = name.into();
+        CheckRow { health: Health::Warning, code: code_of(&name), name, text: text.into(), reason: None }
     }
 
     /// Does not work.
     pub fn failed(name: impl Into<String>, text: impl Into<String>) -> CheckRow {
-        CheckRow { name: name.into(), health: Health::Failed, text: text.into() }
+        let name = name.into();
+        CheckRow { health: Health::Failed, code: code_of(&name), name, text: text.into(), reason: Some(Reason::Failed) }
     }
+}
+
+/// `home of anna` is `home`: what is looked at on this server has one way to be wrong.
+fn code_of(name: &str) -> String {
+    name.split(" of ").next().unwrap_or_default().to_lowercase().replace(' ', "-")
 }

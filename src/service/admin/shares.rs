@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 use super::execute::{end_of, last_day, rfc3339, tree_path};
 use crate::domain::{CloudId, GroupName, Kind, Offer, Permissions, ReceivedState, SentState, Share, ShareId, ShareWith, UserName};
-use crate::service::federation::NotSent;
+use crate::service::federation::{AskedShare, Made, NotSent};
 use crate::service::refusal::Result;
 use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::{Refusal, Services};
@@ -153,18 +153,12 @@ impl Services {
                     expires: terms.expires.as_deref().filter(|day| !day.is_empty()).map(end_of).transpose()?,
                     note: terms.note.unwrap_or_default(),
                 };
-                let share = self.federation().send(&sharer, new).await.map_err(NotSent::for_administrators)?;
-                Ok(Outcome::Share(self.share_row(&share).await?))
-            }
-            ShareCommand::List { user } => {
-                let user = self.accounts().require(&user)?;
-                self.shares().sweep_for(&user).await?;
-                let mut rows = Vec::new();
-                for share in self.shares().list(&user) {
-                    rows.push(self.share_row(&share).await?);
+                match Box::pin(self.federation().share(&sharer, new)).await.map_err(NotSent::for_administrators)? {
+                    Made::Share(share) => Ok(Outcome::Share(self.share_row(&share).await?)),
+                    Made::Asked(asked) => Ok(Outcome::Share(self.asked_row(&asked))),
                 }
-                Ok(Outcome::Shares(rows))
             }
+            ShareCommand::List { user } => self.list_shares(&user).await,
             ShareCommand::Received { user } => {
                 let user = self.accounts().require(&user)?;
                 self.shares().sweep_for(&user).await?;
@@ -201,14 +195,31 @@ impl Services {
                     expires: day.map(|day| if day.is_empty() { Ok(None) } else { end_of(&day).map(Some) }).transpose()?,
                     note: terms.note,
                 };
-                let share = self.shares().update(ShareId(id), change).await?;
+                let share = self.federation().update(ShareId(id), change).await?;
                 Ok(Outcome::Share(self.share_row(&share).await?))
             }
-            ShareCommand::Remove { id } => {
-                self.shares().remove(ShareId(id)).await?;
-                Ok(Outcome::Done(format!("share {id} removed; the owner keeps everything")))
-            }
+            ShareCommand::Remove { id } => self.remove_share(ShareId(id)).await,
         }
+    }
+
+    async fn list_shares(&self, user: &str) -> Result<Outcome> {
+        let user = self.accounts().require(user)?;
+        self.shares().sweep_for(&user).await?;
+        let mut rows = Vec::new();
+        for share in self.shares().list(&user) {
+            rows.push(self.share_row(&share).await?);
+        }
+        rows.extend(self.federation().asked_by(&user)?.iter().map(|asked| self.asked_row(asked)));
+        Ok(Outcome::Shares(rows))
+    }
+
+    async fn remove_share(&self, id: ShareId) -> Result<Outcome> {
+        if self.federation().asked(id).is_some() {
+            self.federation().undo_asked(id).await?;
+        } else {
+            self.shares().remove(id).await?;
+        }
+        Ok(Outcome::Done(format!("share {} removed; the owner keeps everything", id.0)))
     }
 
     /// A user, a group, or an address where no user is called so: names of users may look like one.
@@ -243,6 +254,26 @@ impl Services {
             note: share.note.clone(),
             created: rfc3339(share.created),
         })
+    }
+
+    /// What is shown of a share that another server made because a user of ours asked for it.
+    fn asked_row(&self, asked: &AskedShare) -> ShareRow {
+        let offer = self.federation().asked(asked.id).map(|(_, offer)| offer);
+        let path = offer.as_ref().and_then(|offer| self.federation().offer_path(offer));
+        ShareRow {
+            id: asked.id.0,
+            owner: offer.as_ref().map(|offer| offer.owner.to_string()).unwrap_or_default(),
+            path: path.map(|path| path.to_string()),
+            kind: kind_word(offer.as_ref().map_or(Kind::Collection, |offer| offer.kind)).to_owned(),
+            with: asked.to.to_string(),
+            state: Some(sent_word(asked.state).to_owned()),
+            permissions: asked.permissions.0,
+            shared_by: asked.user.to_string(),
+            parent: Some(asked.offer.0),
+            expires: offer.and_then(|offer| offer.expires).and_then(last_day),
+            note: String::new(),
+            created: rfc3339(asked.created),
+        }
     }
 
     /// What is shown to a receiver.

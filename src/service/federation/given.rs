@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Federation;
-use super::sent::digest;
-use crate::domain::{CloudId, Link, LinkId, Permissions, Share, ShareId, ShareWith, SharedLink, User};
+use crate::domain::{CloudId, Link, LinkDetails, LinkId, Permissions, Share, ShareId, ShareWith, SharedLink, User};
 use crate::service::federation::NotSent;
 use crate::service::refusal::Result;
+use crate::service::secrets::digest;
 use crate::service::shares::{NewShare, same};
 use crate::service::{Reason, Refusal, Services};
 use crate::store::{Batch, Record, Table};
@@ -127,6 +127,12 @@ impl Federation {
         let now = self.clock.now();
         let link = link.filter(|link| link.expires.is_none_or(|at| at > now) && password_of(link) == given.password);
         Ok(link.map(|link| link.permissions).filter(|granted| granted.contains(Permissions::READ)))
+    }
+
+    /// Whether the downloads of a share's link are counted now: by other servers they cannot be, so that nothing is opened to them meanwhile.
+    pub(super) fn is_counted(&self, given: &GivenLink) -> Result<bool> {
+        let LinkId(id) = given.link;
+        Ok(self.store.get::<LinkDetails>(&id.to_be_bytes())?.is_some_and(|details| details.downloads_max.is_some()))
     }
 
     /// Ends what was given by links that have gone, and narrows what was given by those that grant less than before.

@@ -1,12 +1,14 @@
 //! What other servers tell us of shares, whichever protocol carries it.
 //!
-//! **Invariants:** whoever tells something proves it by the secret of the share, and ends or changes that share alone; a wrong secret and an
+//! **Invariants:** whoever tells something proves it by the secret of the share, and ends or changes that share alone; what comes without one is
+//! a reason to ask that server ([`super::hints`]), no more; a wrong secret and an
 //! unknown number are answered alike, and counted as guesses (attacks F4, F5).
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Federation;
+use super::changes::CHANGE;
 use crate::domain::{Permissions, Secret};
 use crate::service::{Reason, Refusal};
 use crate::wire::ocm::{Notification, permissions_of};
@@ -70,13 +72,20 @@ impl Federation {
         if notification.provider_id.is_empty() {
             return Err(Unheard::Invalid("providerId is missing"));
         }
+        if notification.secret.is_empty() && matches!(notification.kind.as_str(), "SHARE_UNSHARED" | CHANGE) {
+            return if notification.text("grantee").is_empty() {
+                Err(Unheard::Invalid("notification.sharedSecret is missing"))
+            } else {
+                self.hinted(notification, from)
+            };
+        }
         if notification.secret.is_empty() {
             return Err(Unheard::Invalid("notification.sharedSecret is missing"));
         }
         let heard = match notification.kind.as_str() {
             "SHARE_UNSHARED" => self.on_unshared(notification, from).await,
-            // What the mount asks of its server at each look tells the rights.
-            "SHARE_CHANGE_PERMISSION" => Ok(Heard::Done),
+            // What its server answers tells the rights, whatever stands here.
+            CHANGE => Ok(self.changed_there(notification, from)),
             "SHARE_ACCEPTED" | "SHARE_DECLINED" | "REQUEST_RESHARE" | "RESHARE_UNDO" | "RESHARE_CHANGE_PERMISSION" => {
                 self.on_sent(notification, from).await
             }
@@ -97,8 +106,11 @@ impl Federation {
         Ok(Heard::Done)
     }
 
-    /// Something about a share that we sent.
+    /// Something about a share that we sent, or asked another server for.
     async fn on_sent(&self, notification: &Notification, from: IpAddr) -> Result<Heard, Unheard> {
+        if self.asked_heard(notification).await? {
+            return Ok(Heard::Done);
+        }
         let (id, secret) = (notification.provider_id.as_str(), &notification.secret);
         match notification.kind.as_str() {
             "SHARE_ACCEPTED" => self.on_accepted(id, secret).await?,
@@ -110,7 +122,7 @@ impl Federation {
         Ok(Heard::Done)
     }
 
-    fn guessed(&self, from: IpAddr) {
+    pub(super) fn guessed(&self, from: IpAddr) {
         self.calls.failed(from, &format!("ocm:{from}"));
     }
 }

@@ -5,26 +5,43 @@
 //! **Invariants:** a secret is durable before the other server learns it; rights are worked out over the whole chain at each request; nothing
 //! that another server says ends more than the share whose secret it knows.
 
+mod asking;
+mod background;
+mod changes;
 mod door;
 mod given;
+mod hints;
 mod inbox;
 mod not_sent;
 mod offers;
 mod outbox;
+mod people;
+mod receivers;
+mod renamed;
 mod replies;
 mod sent;
+mod signing;
+mod tokens;
+mod trusted;
 
 use std::sync::Arc;
 
+pub use asking::{AskedShare, Made};
 pub use given::NotGiven;
 pub use inbox::{Heard, Unheard};
 pub use not_sent::NotSent;
 pub use offers::{NotTaken, Wrong};
 pub use outbox::Waiting;
+pub use people::{MadeInvitation, NewInvitation, NotAccepted, NotTakenUp};
+pub use receivers::Recipient;
+pub use renamed::Moved;
+pub use signing::{Claims, Presented, Published, Unproven};
+pub use tokens::{IssuedToken, NoToken, TokenRequest};
 
 pub(super) use offers::Offers;
 pub(super) use outbox::Outbox;
 pub(super) use sent::Ledger;
+pub(super) use signing::{Signatures, open as open_signatures};
 
 use super::accounts::{Accounts, Gate};
 use super::mounts::Mounting;
@@ -64,9 +81,16 @@ pub struct Federation {
     pub(super) outbox: Outbox,
     /// Who makes us knock at other servers. Apart from guesses: who does so much shall still come to what is theirs.
     pub(super) knocks: Throttle,
+    /// Our keys, and the signatures that came.
+    pub(super) signatures: Signatures,
 }
 
 impl Federation {
+    /// Who makes us knock at other servers.
+    pub(in crate::service) fn knocks(&self) -> &Throttle {
+        &self.knocks
+    }
+
     /// The address of one of our users.
     ///
     /// # Errors

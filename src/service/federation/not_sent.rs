@@ -75,6 +75,9 @@ impl From<NotSent> for Refusal {
     fn from(not_sent: NotSent) -> Refusal {
         match not_sent {
             NotSent::Refused(refusal) => refusal,
+            NotSent::Undelivered { name, to, fault } if fault.found && is_distrust(&fault.error) => Refusal::refused(format!(
+                "Sharing {name} failed, the server of {to} does not trust this one, ask its administrator to add it, or send {to} an invitation first"
+            )),
             NotSent::Undelivered { name, to, fault } if fault.found && is_answer(&fault.error) => {
                 Refusal::refused(format!("Sharing {name} failed, the server of {to} refused it, check the name or ask its administrator"))
             }
@@ -93,37 +96,27 @@ impl From<Error> for NotSent {
 
 fn not_taken(fault: &Undelivered, to: &CloudId) -> String {
     let (host, user, error) = (to.host(), to.user(), &fault.error);
-    if fault.found {
+    if fault.found && is_distrust(error) {
+        format!(
+            "{host} does not trust this server: ask its administrator to add this server (`causeway remote ocmproviders` prints what to add), or \
+             exchange an invitation with `{user}` first (`causeway invite create`)"
+        )
+    } else if fault.found {
         format!("{host} refuses it: {error}; is there a user `{user}`, and may they receive shares?")
     } else {
         format!("{host} takes no shares of other servers: {error}")
     }
 }
 
+/// Whether an endpoint for shares does not want any of ours: oCIS, OpenCloud and CERNBox take those of servers in a list, and of contacts, alone
+/// (`protocol/ocm.md` 1.7).
+fn is_distrust(error: &remote::Error) -> bool {
+    matches!(error, remote::Error::Unauthorized | remote::Error::Forbidden)
+}
+
 /// Whether an endpoint for shares said no.
 fn is_answer(error: &remote::Error) -> bool {
-    match error {
-        remote::Error::Unauthorized
-        | remote::Error::Forbidden
-        | remote::Error::SharingOff
-        | remote::Error::NotFound
-        | remote::Error::Unsupported
-        | remote::Error::Conflict
-        | remote::Error::PreconditionFailed
-        | remote::Error::Locked
-        | remote::Error::Full
-        | remote::Error::Rejected(_) => true,
-        remote::Error::Unreachable { .. }
-        | remote::Error::NotAllowed
-        | remote::Error::Untrusted(_)
-        | remote::Error::BadAnswer(_)
-        | remote::Error::Redirected
-        | remote::Error::Loop
-        | remote::Error::Busy { .. }
-        | remote::Error::Throttled { .. }
-        | remote::Error::Changed
-        | remote::Error::SourceBroken => false,
-    }
+    error.is_final() || matches!(error, remote::Error::Locked | remote::Error::Full)
 }
 
 #[cfg(test)]
@@ -155,6 +148,15 @@ mod tests {
         }
         assert!(texts[1].1.contains("causeway remote allow-private b.example"), "{}", texts[1].1);
         assert!(texts[2].1.contains("certificate"), "{}", texts[2].1);
+    }
+
+    #[test]
+    fn distrust_of_the_other_server_is_told_with_its_remedy() {
+        let (user, administrator) = both(true, remote::Error::Forbidden);
+        assert!(
+            user.contains("does not trust this one") && administrator.contains("causeway remote ocmproviders"),
+            "{user} {administrator}"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What users of other servers share with ours: offered, answered, ended.
 //!
 //! An offer is a record with the sealed secret; accepted, it is a mount whose record holds no secret. **Invariants:** an offer makes no outbound
-//! call before its receiver answers it (attack F8); one share is (its server, its number, its secret), and another one never takes its place;
+//! call before its receiver answers it (attack F8); one share is (its server, its number, its secret), and another one never takes its place; of one
+//! with a group each member has an offer, and answers alone;
 //! what the receiver does, and what the other server is told of it, are stored together. A stop in between is settled by
 //! [`Federation::settle_offers`], which compares offers with the mounts that there are.
 
@@ -11,6 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Federation;
+use super::hints::Doubts;
+use super::receivers::Recipient;
+use super::tokens::scheme_of;
 use crate::domain::{
     AuthScheme, Clock, CloudId, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User,
 };
@@ -18,10 +22,10 @@ use crate::limits::{
     ADDRESS_OFFERS_MAX, DISPLAY_NAME_BYTES_MAX, OCM_ID_BYTES_MAX, OCM_SECRET_BYTES_MAX, OCM_URL_BYTES_MAX, OFFER_WAIT_SECONDS, OFFERS_MAX,
     USER_HOST_OFFERS_MAX, USER_OFFERS_MAX,
 };
-use crate::remote::{Credentials, Opened, ProbeFault, digest, same_host};
+use crate::remote::{Credentials, Opened, ProbeFault, same_host};
 use crate::service::mounts::Offered;
 use crate::service::refusal::Result;
-use crate::service::secrets::SealedIn;
+use crate::service::secrets::{SealedIn, digest};
 use crate::service::throttle::Throttle;
 use crate::service::{Reason, Refusal};
 use crate::store::{self, Batch, Record as _, Store};
@@ -29,6 +33,9 @@ use crate::wire::ocm::{IncomingShare, Notification, Webdav};
 
 /// Longest name of an offered share, in bytes: room for ` (2)` is left.
 const OFFER_NAME_BYTES_MAX: usize = 200;
+
+/// How many members of a group count like one offer against the address that it came from.
+const MEMBERS_PER_OFFER: usize = 10;
 
 /// A field of an offer that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +55,9 @@ pub enum NotTaken {
     /// It is for nobody here.
     #[error("there is no such user here")]
     NoSuchUser,
+    /// The administrator takes no shares of that server.
+    #[error("shares of your server are not taken here; ask the administrator of this one")]
+    NotAllowed,
     /// It is of a kind that is not offered here.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -74,7 +84,13 @@ pub(in crate::service) struct Offers {
     /// What each address has offered; what it offered wrongly counts among the calls.
     taken: Throttle,
     /// One change at a time. Not held while another server is asked.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) changing: tokio::sync::Mutex<()>,
+    /// Rung when something came that is to be accepted without asking.
+    pub(super) welcome: tokio::sync::Notify,
+    /// One change of invitations and contacts at a time. Not held while another server is asked.
+    pub(super) people: tokio::sync::Mutex<()>,
+    /// What is to be looked at, since somebody said something of it.
+    pub(super) doubts: Doubts,
 }
 
 impl Offers {
@@ -84,18 +100,20 @@ impl Offers {
     /// Where the store cannot be read.
     pub(in crate::service) fn open(store: &Store, clock: Clock) -> Result<Offers, store::Error> {
         let known = store.list::<Offer>()?.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect();
-        Ok(Offers { known: RwLock::new(known), taken: Throttle::hourly(clock, ADDRESS_OFFERS_MAX), changing: Default::default() })
+        let (changing, people, doubts, welcome) = Default::default();
+        let taken = Throttle::hourly(clock, ADDRESS_OFFERS_MAX);
+        Ok(Offers { known: RwLock::new(known), taken, changing, welcome, people, doubts })
     }
 
-    fn all(&self) -> Vec<Arc<Offer>> {
+    pub(super) fn all(&self) -> Vec<Arc<Offer>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    fn get(&self, id: ShareId) -> Option<Arc<Offer>> {
+    pub(super) fn get(&self, id: ShareId) -> Option<Arc<Offer>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    fn keep(&self, offer: Offer) -> Arc<Offer> {
+    pub(super) fn keep(&self, offer: Offer) -> Arc<Offer> {
         let offer = Arc::new(offer);
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(offer.id, Arc::clone(&offer));
         offer
@@ -122,11 +140,11 @@ enum Fate {
 }
 
 impl Federation {
-    /// Takes an offer. No other server is asked anything. Gives the receiver; the same offer again changes nothing.
+    /// Takes an offer, for each of its receivers. No other server is asked anything. Gives whom it is for; the same offer again changes nothing.
     ///
     /// # Errors
     /// [`NotTaken`]. A user who is not here counts as a guess.
-    pub async fn offered(&self, share: &IncomingShare, from: IpAddr) -> Result<Arc<User>, NotTaken> {
+    pub async fn offered(&self, share: &IncomingShare, from: IpAddr) -> Result<Recipient, NotTaken> {
         if let Some(wait) = self.calls.address_waits(from) {
             return Err(NotTaken::Throttled(wait));
         }
@@ -134,42 +152,63 @@ impl Federation {
         if matches!(judged, Err(NotTaken::NoSuchUser)) {
             self.calls.failed(from, &format!("ocm:{from}"));
         }
-        let (user, offer, secret) = judged?;
-        if !self.policies.may_receive(&user.name) {
-            return Err(NotTaken::Unsupported("the administrator does not allow shares of other servers here"));
-        }
+        let (to, offer, secret) = judged?;
+        self.can_exchange(&offer, from).await?;
         let _changing = self.offers.changing.lock().await;
-        let all = self.offers.all();
-        let of_host = |known: &&Arc<Offer>| known.server().host() == offer.server().host();
-        let same = |known: &&Arc<Offer>| known.provider_id == offer.provider_id && equal(&known.digest, &offer.digest);
-        if let Some(known) = all.iter().filter(of_host).find(same) {
-            let again = known.user == user.name;
-            return if again { Ok(user) } else { Err(invalid("providerId", "is that of a share with somebody else")) };
+        let mut all = self.offers.all();
+        all.retain(|known| is_same(known, &offer));
+        let waiting: Vec<&Arc<User>> = to.users.iter().filter(|user| !all.iter().any(|known| known.user == user.name)).collect();
+        if waiting.is_empty() {
+            return Ok(to);
+        }
+        if !all.is_empty() && !to.group {
+            return Err(invalid("providerId", "is that of a share with somebody else"));
         }
         if let Some(wait) = self.offers.taken.address_waits(from) {
             return Err(NotTaken::Throttled(wait));
         }
+        let mut kept = 0;
+        for user in waiting {
+            match self.keep_offer(Offer { user: user.name.clone(), space: user.space, ..offer.clone() }, &secret).await {
+                Ok(()) => kept += 1,
+                // Who has too many to answer gets it when it is offered again.
+                Err(NotTaken::Full) if to.group => continue,
+                Err(other) => return Err(other),
+            }
+            // A group counts for several, not for each of its members.
+            if kept % MEMBERS_PER_OFFER == 1 {
+                self.offers.taken.failed(from, "offer");
+            }
+        }
+        if kept == 0 { Err(NotTaken::Full) } else { Ok(to) }
+    }
+
+    /// Writes an offer to one user. The caller has the turn to change something.
+    async fn keep_offer(&self, offer: Offer, secret: &Secret) -> Result<(), NotTaken> {
+        let all = self.offers.all();
+        let of_host = |known: &&Arc<Offer>| known.server().host() == offer.server().host();
         let pending = || all.iter().filter(|known| known.state == ReceivedState::Pending);
-        let of_user = || pending().filter(|known| known.user == user.name);
+        let of_user = || pending().filter(|known| known.user == offer.user);
         if of_user().filter(of_host).count() >= USER_HOST_OFFERS_MAX
             || of_user().count() >= USER_OFFERS_MAX
             || pending().count() >= OFFERS_MAX
         {
-            tracing::warn!(user.id = %user.name, remote.host = offer.server().host(), "an offer was refused: too many wait");
+            tracing::warn!(user.id = %offer.user, remote.host = offer.server().host(), "an offer was refused: too many wait");
             return Err(NotTaken::Full);
         }
         let id = ShareId(self.store.next_id()?);
-        let sealed = self.vault.seal(SealedIn::Offer(id), &secret).map_err(|error| NotTaken::Failed(error.into()))?;
+        let sealed = self.vault.seal(SealedIn::Offer(id), secret).map_err(|error| NotTaken::Failed(error.into()))?;
         let offer = Offer { id, secret: sealed, ..offer };
-        self.store.commit(Batch::new().absent::<Offer>(&offer.key()).put(&offer)).await?;
-        self.offers.taken.failed(from, "offer");
-        tracing::info!(share.id = id.0, user.id = %user.name, remote.host = offer.server().host(), "another server offers a share");
+        let batch = self.welcome(Batch::new().absent::<Offer>(&offer.key()).put(&offer), &offer);
+        self.store.commit(batch).await?;
+        tracing::info!(share.id = id.0, user.id = %offer.user, remote.host = offer.server().host(), "another server offers a share");
         self.offers.keep(offer);
-        Ok(user)
+        self.offers.welcome.notify_one();
+        Ok(())
     }
 
     /// What an offer says, if it can be used: for whom, the offer without its number, and its secret.
-    fn judge(&self, share: &IncomingShare) -> Result<(Arc<User>, Offer, Secret), NotTaken> {
+    fn judge(&self, share: &IncomingShare) -> Result<(Recipient, Offer, Secret), NotTaken> {
         for (field, text) in
             [("shareWith", &share.with), ("name", &share.name), ("providerId", &share.provider_id), ("owner", &share.owner)]
         {
@@ -178,9 +217,9 @@ impl Federation {
             }
         }
         match share.share_type.as_str() {
-            "user" => {}
+            "user" | "group" => {}
             "" => return Err(invalid("shareType", "is missing")),
-            _ => return Err(NotTaken::Unsupported("only shares with single users are taken here: shareType is user")),
+            _ => return Err(NotTaken::Unsupported("only shares with users and groups are taken here: shareType is user or group")),
         }
         if !matches!(share.resource_type.as_str(), "file" | "folder") {
             return Err(NotTaken::Unsupported("only files and folders are taken here: resourceType is file or folder"));
@@ -190,11 +229,15 @@ impl Federation {
         }
         let owner = CloudId::parse(&share.owner).map_err(|_error| invalid("owner", "is no address like alice@cloud.example"))?;
         let sender = CloudId::parse(&share.sender).map_err(|_error| invalid("sender", "is no address like alice@cloud.example"))?;
+        if [&owner, &sender].into_iter().any(|address| !self.is_ours(address) && !self.policies.partners().takes_part(&address.url())) {
+            return Err(NotTaken::NotAllowed);
+        }
         if self.is_ours(&owner) {
             return Err(invalid("owner", "is a user of this server"));
         }
         let (secret, at) = self.way_in(share, &owner, &sender)?;
-        let user = self.receiver_of(&share.with)?;
+        let to = self.receivers_of(share)?;
+        let user = to.users.first().ok_or(NotTaken::NoSuchUser)?;
         let collection = share.resource_type == "folder";
         let offer = Offer {
             id: ShareId(0),
@@ -205,18 +248,18 @@ impl Federation {
             sender_name: shown(&share.sender_name, sender.user()),
             sender,
             provider_id: share.provider_id.clone(),
-            digest: digest(&secret),
+            digest: digest(secret.expose()),
             secret: Vec::new(),
             name: fit_name(&share.name),
             kind: if collection { Kind::Collection } else { Kind::File },
             at,
-            scheme: AuthScheme::Basic,
+            scheme: share.webdav.as_ref().map_or(Ok(AuthScheme::Basic), scheme_of)?,
             state: ReceivedState::Pending,
             mount: None,
             received: self.clock.now(),
             expires: share.expires,
         };
-        Ok((user, offer, secret))
+        Ok((to, offer, secret))
     }
 
     /// The secret, and where it opens the share: nowhere but on the server that offers it.
@@ -224,16 +267,9 @@ impl Federation {
         if !matches!(share.protocol.as_str(), "webdav" | "multi") {
             return Err(NotTaken::Unsupported("only WebDAV is taken here: protocol.name is webdav or multi"));
         }
-        let Some(Webdav { secret, uri, requirements, .. }) = &share.webdav else {
+        let Some(Webdav { secret, uri, .. }) = &share.webdav else {
             return Err(invalid("protocol", "has neither options.sharedSecret nor webdav.sharedSecret"));
         };
-        if let Some(unknown) = requirements.first() {
-            return Err(NotTaken::Unsupported(match unknown.as_str() {
-                "must-exchange-token" => "tokens are not exchanged here: offer it without the requirement must-exchange-token",
-                "must-use-mfa" => "a second factor is not known here: offer it without the requirement must-use-mfa",
-                _ => "the share has a requirement that is not known here",
-            }));
-        }
         if secret.is_empty() {
             return Err(invalid("sharedSecret", "is missing"));
         }
@@ -254,14 +290,12 @@ impl Federation {
         }
     }
 
-    /// The account that an offer is for. Who is disabled is as unknown as who is not there.
-    fn receiver_of(&self, with: &str) -> Result<Arc<User>, NotTaken> {
-        let with = CloudId::parse(with).map_err(|_error| invalid("shareWith", "is no address like bob@cloud.example"))?;
-        if !self.is_ours(&with) {
-            return Err(invalid("shareWith", "is not of this server"));
-        }
-        let user = self.accounts.require(with.user()).map_err(|_refusal| NotTaken::NoSuchUser)?;
-        if self.accounts.is_enabled(&user.name) { Ok(user) } else { Err(NotTaken::NoSuchUser) }
+    /// The offers with a number and a secret.
+    pub(super) fn offers_known_by(&self, provider_id: &str, secret: &Secret) -> Vec<Arc<Offer>> {
+        let given = digest(secret.expose());
+        let mut all = self.offers.all();
+        all.retain(|offer| offer.provider_id == provider_id && equal(&offer.digest, &given));
+        all
     }
 
     /// What other servers' users offer to a user or have shared, oldest first. What a user has declined is not kept.
@@ -297,6 +331,9 @@ impl Federation {
         if !self.policies.may_receive(&user.name) {
             return Err(Refusal::refused("the administrator does not allow shares of other servers"));
         }
+        if !self.is_allowed(&offer) {
+            return Err(Refusal::refused("the administrator does not allow shares of that server"));
+        }
         let secret = self.vault.open_sealed(SealedIn::Offer(id), &offer.secret)?;
         let opened = self.open_offer(&offer, &secret).await?;
         let changing = self.offers.changing.lock().await;
@@ -319,7 +356,7 @@ impl Federation {
         let scheme = opened.scheme;
         let name = Name::parse(&offer.name).map_err(|error| Refusal::failed(error.to_string()))?;
         let owner = format!("{}@{}", offer.owner_name, offer.owner.host());
-        let new = Offered { opened, credentials: Credentials::of_offer(secret, scheme), name, owner };
+        let new = Offered { opened, credentials: Credentials::of_offer(secret, scheme).at_server(&offer.server().url()), name, owner };
         let hanging = |mount: MountId| Offer { scheme, mount: Some(mount), ..Offer::clone(offer) };
         // Known in memory no later than in the store: whoever waits for this may go at any time, and the rest is then found and settled.
         let also = |mount: MountId| Batch::new().put(&*self.offers.keep(hanging(mount)));
@@ -333,7 +370,7 @@ impl Federation {
     }
 
     /// Asks the server of an offer for the share.
-    async fn open_offer(&self, offer: &Offer, secret: &Secret) -> Result<Opened> {
+    pub(super) async fn open_offer(&self, offer: &Offer, secret: &Secret) -> Result<Opened> {
         let address = offer.server();
         let (server, url, ways): (String, String, &[AuthScheme]) = match &offer.at {
             OfferedAt::Discovered => {
@@ -344,6 +381,7 @@ impl Federation {
                 let url = peer.webdav_url();
                 (peer.url, url, &[AuthScheme::Basic])
             }
+            OfferedAt::Url(url) if offer.scheme == AuthScheme::Exchanged => (address.url(), url.clone(), &[AuthScheme::Exchanged]),
             OfferedAt::Url(url) => (address.url(), url.clone(), &[AuthScheme::Bearer, AuthScheme::Basic]),
         };
         self.remotes.open_offered(&server, &url, secret, ways).await.map_err(|fault| {
@@ -385,9 +423,7 @@ impl Federation {
             .with("message", words)
             .with("owner", offer.owner.to_string())
             .with("grantee", offer.user.as_str());
-        // What the receiver wants must not fail for what waits for others.
-        let (batch, _kept) = self.message(batch, offer.server(), &notification)?;
-        Ok(batch)
+        self.answer_message(batch, offer.server(), &notification)
     }
 
     /// Ends an offer, taking it out of its receiver's tree if it is there. Its server is told.
@@ -401,7 +437,9 @@ impl Federation {
     }
 
     /// Takes away the mount of an offer, then the offer itself; `tell` its server that the receiver did it.
-    async fn end(&self, offer: &Offer, tell: bool) -> Result<()> {
+    pub(super) async fn end(&self, offer: &Offer, tell: bool) -> Result<()> {
+        // What one of a group does not want the others may: its server takes one answer for that of all.
+        let tell = tell && !self.offers.all().iter().any(|known| known.id != offer.id && is_same(known, offer));
         let batch = self.without_mount(offer).await?.delete::<Offer>(&offer.key());
         let batch = if tell { self.answer(batch, offer, "SHARE_DECLINED")? } else { batch };
         self.store.commit(batch).await?;
@@ -435,10 +473,9 @@ impl Federation {
     /// # Errors
     /// Where the store fails.
     pub(super) async fn withdraw(&self, provider_id: &str, secret: &Secret) -> Result<bool> {
-        let given = digest(secret);
         let _changing = self.offers.changing.lock().await;
         let mut found = false;
-        for offer in self.offers.all().iter().filter(|offer| offer.provider_id == provider_id && equal(&offer.digest, &given)) {
+        for offer in &self.offers_known_by(provider_id, secret) {
             found = true;
             // Should the rest wait for the next start, that is not taken for the receiver's wish.
             let gone = Offer { state: ReceivedState::Declined, ..Offer::clone(offer) };
@@ -457,6 +494,7 @@ impl Federation {
                 tracing::error!(share.id = offer.id.0, %error, "a share of another server could not be compared with its mount");
             }
         }
+        self.forget_asked().await;
     }
 
     async fn settle_offer(&self, offer: &Offer) -> Result<()> {
@@ -515,8 +553,13 @@ fn away() -> Refusal {
     Refusal::new(Reason::RemoteUnreachable, "the other server cannot be reached now; the share waits, try again later")
 }
 
-fn invalid(field: &'static str, why: &'static str) -> NotTaken {
+pub(super) fn invalid(field: &'static str, why: &'static str) -> NotTaken {
     NotTaken::Invalid(Wrong { field, why })
+}
+
+/// Whether two offers are of the same share: one is (its server, its number, its secret).
+fn is_same(one: &Offer, other: &Offer) -> bool {
+    one.server().host() == other.server().host() && one.provider_id == other.provider_id && equal(&one.digest, &other.digest)
 }
 
 /// Whether two digests are the same, in a time that does not tell where they differ (attack F5).
@@ -531,7 +574,7 @@ fn is_hidden(letter: char) -> bool {
 }
 
 /// A text of another server, as it may be shown to people.
-fn shown(text: &str, otherwise: &str) -> String {
+pub(super) fn shown(text: &str, otherwise: &str) -> String {
     let clean = |text: &str| cut(text.chars().filter(|letter| !is_hidden(*letter)).collect::<String>().trim(), DISPLAY_NAME_BYTES_MAX);
     Some(clean(text)).filter(|text| !text.is_empty()).unwrap_or_else(|| clean(otherwise))
 }
@@ -584,7 +627,7 @@ mod tests {
 
     #[test]
     fn f5_digests_are_compared_whole() {
-        let one = digest(&Secret::new("a"));
-        assert!(equal(&one, &one) && !equal(&one, &digest(&Secret::new("b"))));
+        let one = digest("a");
+        assert!(equal(&one, &one) && !equal(&one, &digest("b")));
     }
 }

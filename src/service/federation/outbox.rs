@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::Federation;
+use super::changes::{CHANGE, as_told};
 use crate::domain::{CloudId, Secret, Timestamp};
 use crate::limits::{
     OUTBOX_AGE_MAX_SECONDS, OUTBOX_HOST_MAX, OUTBOX_HOSTS_AT_ONCE, OUTBOX_MAX, OUTBOX_TURN_MAX, OUTBOX_WAIT_MAX_SECONDS,
@@ -30,9 +31,9 @@ const ROUND_EVERY: Duration = Duration::from_secs(60);
 
 /// One message, as it is kept.
 #[derive(Clone, Serialize, Deserialize)]
-struct Message {
+pub(super) struct Message {
     id: u64,
-    to: CloudId,
+    pub(super) to: CloudId,
     kind: String,
     provider_id: String,
     /// Encrypted at rest.
@@ -43,6 +44,13 @@ struct Message {
     tries: u32,
     /// When it is tried next.
     due: Timestamp,
+}
+
+impl Message {
+    /// The same for another server: that of the same address under its new name.
+    pub(super) fn readdressed(self, to: CloudId) -> Message {
+        Message { to, ..self }
+    }
 }
 
 impl Record for Message {
@@ -119,16 +127,34 @@ impl Federation {
         }
     }
 
+    /// [`Federation::message`] for the answer to a share, which is kept however much waits: it stands for what a user did with a share that is
+    /// there, so that there are no more of them than shares, and it waits nowhere else.
+    pub(super) fn answer_message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<Batch> {
+        let (equal, _full) = self.room(to, notification)?;
+        self.message_for(batch, to, notification, &equal)
+    }
+
     /// Adds a message to a batch, in the place of an equal one that waits. After the commit [`Outbox::wake`] sends it. Says whether it
     /// is kept: not where too much waits already, for that server or for all; then the batch is as before.
     pub(super) fn message(&self, batch: Batch, to: &CloudId, notification: &Notification) -> Result<(Batch, bool)> {
+        let (equal, full) = self.room(to, notification)?;
+        if full {
+            tracing::warn!(remote.host = to.host(), "another server is not told something yet: too much waits already");
+            return Ok((batch, false));
+        }
+        Ok((self.message_for(batch, to, notification, &equal)?, true))
+    }
+
+    /// The equal messages that wait, and whether too many others do.
+    fn room(&self, to: &CloudId, notification: &Notification) -> Result<(Vec<Vec<u8>>, bool)> {
         let waiting = self.store.list::<Message>()?;
         let of_host = || waiting.iter().filter(|message| message.to.host() == to.host());
         let equal: Vec<Vec<u8>> = of_host().filter(|message| self.is_same(message, notification)).map(Record::key).collect();
-        if waiting.len() - equal.len() >= OUTBOX_MAX || of_host().count() - equal.len() >= OUTBOX_HOST_MAX {
-            tracing::warn!(remote.host = to.host(), "another server is not told something: too much waits already");
-            return Ok((batch, false));
-        }
+        let full = waiting.len() - equal.len() >= OUTBOX_MAX || of_host().count() - equal.len() >= OUTBOX_HOST_MAX;
+        Ok((equal, full))
+    }
+
+    fn message_for(&self, batch: Batch, to: &CloudId, notification: &Notification, equal: &[Vec<u8>]) -> Result<Batch> {
         let batch = equal.iter().fold(batch, |batch, key| batch.delete::<Message>(key));
         let (id, now) = (self.store.next_id()?, self.clock.now());
         let message = Message {
@@ -142,7 +168,7 @@ impl Federation {
             tries: 0,
             due: now,
         };
-        Ok((batch.put(&message), true))
+        Ok(batch.put(&message))
     }
 
     /// Whether a message says the same of the same share: one is (its server, its number, its secret).
@@ -172,14 +198,16 @@ impl Federation {
         if let Err(error) = self.store.commit(waiting.into_iter().fold(Batch::new(), sooner)).await {
             tracing::warn!(%error, "what other servers are to be told waits for its time");
         }
-        let mut sending = FuturesUnordered::new();
+        let (mut sending, mut looking) = (FuturesUnordered::new(), FuturesUnordered::new());
         loop {
             self.settle_offers().await;
+            self.take_doubts().into_iter().for_each(|(id, doubt)| looking.push(self.look_at(id, doubt)));
             for (turn, messages) in self.due(OUTBOX_HOSTS_AT_ONCE.saturating_sub(sending.len())) {
                 sending.push(self.deliver_messages(turn, messages));
             }
             tokio::select! {
                 Some(()) = sending.next(), if !sending.is_empty() => {}
+                Some(gone) = looking.next(), if !looking.is_empty() => self.end_gone(gone).await,
                 () = self.outbox.wake.notified() => {}
                 () = self.forest.mounts().removed() => {}
                 () = tokio::time::sleep(self.pause()) => {}
@@ -193,6 +221,10 @@ impl Federation {
         let mut sending: FuturesUnordered<_> =
             self.due(usize::MAX).into_iter().map(|(turn, messages)| self.deliver_messages(turn, messages)).collect();
         while sending.next().await.is_some() {}
+        let mut looking: FuturesUnordered<_> = self.take_doubts().into_iter().map(|(id, doubt)| self.look_at(id, doubt)).collect();
+        while let Some(gone) = looking.next().await {
+            self.end_gone(gone).await;
+        }
     }
 
     /// What is due, by server, for at most so many servers that are not being told something already.
@@ -223,7 +255,7 @@ impl Federation {
             let kind = message.kind.as_str();
             let heard = match self.send_message(&message).await {
                 Ok(()) => true,
-                Err(error) if is_last(&error) => {
+                Err(error) if error.is_final() => {
                     tracing::info!(remote.host = turn.host, notification = kind, %error, "another server does not take a message");
                     true
                 }
@@ -257,6 +289,9 @@ impl Federation {
             more: serde_json::from_str(&message.more).unwrap_or_default(),
         };
         let peer = self.remotes.peer(&message.to).await?;
+        let notification = if notification.kind == CHANGE { as_told(&peer, notification) } else { Some(notification) };
+        // Who does not know it finds out at the door.
+        let Some(notification) = notification else { return Ok(()) };
         self.remotes.notify(&peer, &notification).await.map(drop)
     }
 
@@ -302,32 +337,6 @@ fn turns(all: Vec<Message>, now: Timestamp) -> Vec<(String, Vec<Message>)> {
 /// Seconds to wait after so many tries.
 fn wait_after(tries: u32) -> i64 {
     OUTBOX_WAIT_SECONDS.saturating_mul(3_i64.saturating_pow(tries.saturating_sub(1))).min(OUTBOX_WAIT_MAX_SECONDS)
-}
-
-/// Whether the answer will not be another one later.
-fn is_last(error: &remote::Error) -> bool {
-    match error {
-        remote::Error::Unauthorized
-        | remote::Error::Forbidden
-        | remote::Error::SharingOff
-        | remote::Error::NotFound
-        | remote::Error::Unsupported
-        | remote::Error::Conflict
-        | remote::Error::PreconditionFailed
-        | remote::Error::Loop
-        | remote::Error::Rejected(_) => true,
-        remote::Error::Unreachable { .. }
-        | remote::Error::NotAllowed
-        | remote::Error::Untrusted(_)
-        | remote::Error::BadAnswer(_)
-        | remote::Error::Redirected
-        | remote::Error::Locked
-        | remote::Error::Full
-        | remote::Error::Busy { .. }
-        | remote::Error::Throttled { .. }
-        | remote::Error::Changed
-        | remote::Error::SourceBroken => false,
-    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,14 @@ impl Federation {
         }
         let (with, sender) = (notification.text("shareWith"), notification.text("senderId"));
         let made = self.on_reshare_request(&notification.provider_id, &notification.secret, &with, &sender).await;
-        if let Err(NotSent::Undelivered { .. }) = &made {
+        let is_offered = |id: &str| number(id).and_then(|id| self.sent.get(id)).is_some_and(|sent| sent.state == SentState::Sending);
+        // What goes on behind the answer may not be reached either.
+        let unreached = match &made {
+            Ok((_, id)) => is_offered(id),
+            Err(NotSent::Undelivered { .. }) => true,
+            Err(NotSent::Refused(_)) => false,
+        };
+        if unreached {
             self.knocks.failed(from, "reshare");
         }
         let (secret, id) = made.map_err(Refusal::from)?;
@@ -62,7 +69,8 @@ impl Federation {
     }
 
     /// Its receiver shares a share on: the owner makes a share from it, offers it to `share_with` itself, and answers with its secret and
-    /// number. `sender_id` is the number that the receiver's server gives it. Asked again, the answer is the same.
+    /// number. `sender_id` is the number that the receiver's server gives it. Asked again, the answer is the same. Where the new receiver's
+    /// server is slow, the answer comes before its own: what becomes of it is told by `SHARE_ACCEPTED`, or by `RESHARE_UNDO`.
     ///
     /// # Errors
     /// Where number and secret do not name a share, it is closed for now, it may not be shared on, or the new receiver's server does not take it.
@@ -87,6 +95,9 @@ impl Federation {
             return Err(Refusal::refused("nobody shares with themselves").into());
         }
         let local = if self.is_ours(&to) { Some(self.local(&to)?) } else { None };
+        if local.is_none() {
+            self.policies.partners().judge(&to)?;
+        }
         let with = local.map_or_else(|| ShareWith::Remote(to.clone()), ShareWith::User);
         let with = self.shares.receiver(&with, &parent.owner, &parent.shared_by)?;
         let made: Vec<_> = self.forest.shares().of_node(parent.node).into_iter().filter(|share| share.parent == Some(parent.id)).collect();
@@ -115,7 +126,7 @@ impl Federation {
         let id = share.id;
         if let ShareWith::Remote(_) = &share.with {
             let sending = self.begin(changing, &share, Some(asked)).await?;
-            self.deliver(sending).await?;
+            self.deliver_soon(sending).await?;
         } else {
             // Until the share is there as well, its row must not look like that of an ended one.
             let _sending = self.sending(id);
@@ -186,8 +197,7 @@ impl Federation {
         let answered = SentShare { state, ..sent.clone() };
         let mut batch = Batch::new().put(&answered);
         if let Some(asked) = sent.asked.as_ref().filter(|asked| !asked.id.is_empty()) {
-            // The answer itself counts, even if too much waits for who asked.
-            (batch, _) = self.message(batch, &asked.by, &Notification::new(kind, &asked.id, secret_of(sent)))?;
+            batch = self.answer_message(batch, &asked.by, &Notification::new(kind, &asked.id, secret_of(sent)))?;
         }
         self.store.commit(batch).await?;
         self.sent.insert(answered);

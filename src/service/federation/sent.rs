@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use sha2::{Digest as _, Sha256};
 
 use super::Federation;
+use super::background::Deliveries;
 use super::given::GivenLink;
 use super::not_sent::NotSent;
 use crate::domain::{Asked, CloudId, Secret, SentShare, SentState, Share, ShareId, ShareToken, ShareWith, Timestamp, User, UserName};
 use crate::limits::SHARE_HOPS_MAX;
 use crate::remote;
 use crate::service::refusal::Result;
+use crate::service::secrets::digest;
 use crate::service::shares::NewShare;
 use crate::service::{Refusal, random};
 use crate::store::{Batch, Record as _, Store};
@@ -35,6 +36,8 @@ pub(in crate::service) struct Ledger {
     index: RwLock<Index>,
     /// What is being offered just now.
     sending: Mutex<HashSet<ShareId>>,
+    /// What is being offered behind an answer.
+    pub(super) deliveries: Deliveries,
 }
 
 #[derive(Default)]
@@ -98,7 +101,7 @@ impl Ledger {
         self.index.read().unwrap_or_else(PoisonError::into_inner).given.values().cloned().collect()
     }
 
-    fn all(&self) -> Vec<Arc<SentShare>> {
+    pub(super) fn all(&self) -> Vec<Arc<SentShare>> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).by_share.values().cloned().collect()
     }
 
@@ -107,19 +110,28 @@ impl Ledger {
     }
 }
 
-pub(super) fn digest(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret.as_bytes()).into()
-}
-
 /// Keeps a share from being taken for one that was cut off while it was sent.
 pub(super) struct Sending<'a> {
     ledger: &'a Ledger,
     shares: Shares,
     share: ShareId,
+    /// Whether somebody else takes the mark away.
+    handed_over: bool,
+}
+
+impl Sending<'_> {
+    /// Leaves the mark to who goes on with [`Federation::sending`].
+    pub(super) fn hand_over(mut self) -> ShareId {
+        self.handed_over = true;
+        self.share
+    }
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
+        if self.handed_over {
+            return;
+        }
         self.ledger.sending.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.share);
         // It may have been dropped half-way, or ended meanwhile.
         self.shares.ring();
@@ -150,7 +162,7 @@ impl Federation {
         if [&share.shared_by, &share.owner].iter().any(|user| !self.policies.may_send(user)) {
             return Err(Refusal::refused("the administrator does not allow sharing with other servers"));
         }
-        Ok(())
+        if let ShareWith::Remote(to) = &share.with { self.policies.partners().judge(to) } else { Ok(()) }
     }
 
     /// The account of this server that an address names.
@@ -173,7 +185,7 @@ impl Federation {
     /// Marks a share as being sent, for as long as the mark is kept.
     pub(super) fn sending(&self, share: ShareId) -> Sending<'_> {
         self.sent.sending.lock().unwrap_or_else(PoisonError::into_inner).insert(share);
-        Sending { ledger: &self.sent, shares: self.forest.shares().clone(), share }
+        Sending { ledger: &self.sent, shares: self.forest.shares().clone(), share, handed_over: false }
     }
 
     /// The other server's half of a new share.
@@ -229,7 +241,7 @@ impl Federation {
             kind: share.kind,
             expires: self.expires(share),
             secret: secret_of(sent),
-            uri: format!("{}/remote.php/dav/ocm/{}", self.public_url, share.id.0),
+            uri: self.uri_of(share.id),
             // What it grants over every hop is read at each request; this is what is said of it.
             permissions: self.shares.rights(share).await.unwrap_or(share.permissions),
         };
@@ -336,8 +348,12 @@ impl Federation {
         Ok(())
     }
 
-    /// Tells other servers of ends as they come, for as long as it is polled.
+    /// Tells other servers of ends as they come, and goes on with offers behind their answers, for as long as it is polled.
     pub async fn follow_ends(&self) {
+        tokio::join!(self.follow_deliveries(), self.follow_only_ends());
+    }
+
+    async fn follow_only_ends(&self) {
         loop {
             self.settle().await;
             let _late = tokio::time::timeout(SETTLE_EVERY, self.forest.shares().ended()).await;

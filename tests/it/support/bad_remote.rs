@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     Status(u16),
     /// Every answer about this folder itself has this status and no body; the rest is well.
     StatusOf(&'static str, u16),
+    /// Nothing about this folder itself is ever answered; the rest is well.
+    HangOf(&'static str),
     /// Redirects to another host.
     RedirectToOtherHost,
     /// Redirects to plain HTTP (or to another port of it).
@@ -296,6 +298,9 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let request = read_request(&mut stream).await?;
     shared.seen.lock().unwrap().push(request.clone());
+    if matches!(fault, Fault::HangOf(folder) if decode(&request.path) == folder) {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
     let wanted = shared.authorization.lock().unwrap().clone();
     if wanted.is_some() && request.headers.get("authorization") != wanted.as_ref() {
         return respond(&mut stream, 401, &[("www-authenticate", "Basic realm=\"bad\"".to_owned())], b"").await;

@@ -42,6 +42,8 @@ struct Shared {
     told: Mutex<Vec<Value>>,
     /// What every share is answered with, where it is not taken.
     status: Mutex<Option<u16>>,
+    /// What its discovery document says in the place of the truth.
+    said: Mutex<Option<Value>>,
     /// Shares are taken, and not answered until this is rung.
     held: Mutex<Option<Arc<Notify>>>,
 }
@@ -59,6 +61,7 @@ impl OcmPeer {
             told: Mutex::default(),
             status: Mutex::default(),
             held: Mutex::default(),
+            said: Mutex::default(),
         };
         let shared = Arc::new(shared);
         let peer = OcmPeer { address, shared, tasks: Mutex::default() };
@@ -126,6 +129,11 @@ impl OcmPeer {
         *self.shared.status.lock().unwrap() = status;
     }
 
+    /// Says this in its discovery document from now on; none: the truth.
+    pub(crate) fn say(&self, document: Option<Value>) {
+        *self.shared.said.lock().unwrap() = document;
+    }
+
     /// Takes shares and does not answer before [`OcmPeer::let_go`].
     pub(crate) fn hold(&self) {
         *self.shared.held.lock().unwrap() = Some(Arc::default());
@@ -177,6 +185,9 @@ impl Shared {
     }
 
     fn discovery(&self) -> Value {
+        if let Some(said) = self.said.lock().unwrap().clone() {
+            return said;
+        }
         let end_point = format!("http://{}/ocm", self.address);
         let files = json!([{"name": "file", "shareTypes": ["user"], "protocols": {"webdav": "/public.php/webdav/"}}]);
         match self.habit {

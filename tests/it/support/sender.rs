@@ -43,6 +43,8 @@ struct Shared {
     /// One for each request for the folder that is answered.
     folder: Semaphore,
     told: Mutex<Vec<Value>>,
+    /// Where the secret must be exchanged: the forms that came. None where it need not.
+    exchanged: Mutex<Option<Vec<String>>>,
     seen: Mutex<Vec<String>>,
 }
 
@@ -59,6 +61,7 @@ impl Sender {
             folder,
             status: Mutex::default(),
             told: Mutex::default(),
+            exchanged: Mutex::default(),
             seen: Mutex::default(),
             padding: Mutex::default(),
         };
@@ -97,6 +100,28 @@ impl Sender {
     /// Takes the secret as a Bearer token alone.
     pub(crate) fn take_bearer(&self) {
         *self.shared.authorization.lock().unwrap() = format!("Bearer {SECRET}");
+    }
+
+    /// Takes the secret in exchange for tokens alone, and each of these until the next.
+    pub(crate) fn take_tokens(&self) {
+        *self.shared.exchanged.lock().unwrap() = Some(Vec::new());
+        self.wear_token();
+    }
+
+    /// Ends the token that is out.
+    pub(crate) fn wear_token(&self) {
+        "no token is out".clone_into(&mut self.shared.authorization.lock().unwrap());
+    }
+
+    /// What was asked in exchange for tokens, as forms.
+    pub(crate) fn exchanges(&self) -> Vec<String> {
+        self.shared.exchanged.lock().unwrap().clone().unwrap_or_default()
+    }
+
+    /// Exchanges nothing any more, as for a share that is gone.
+    pub(crate) fn end_share(&self) {
+        *self.shared.exchanged.lock().unwrap() = None;
+        self.wear_token();
     }
 
     /// Takes no secret any more.
@@ -178,8 +203,21 @@ impl Shared {
                 let files = json!([{"name": "file", "shareTypes": ["user"], "protocols": {"webdav": "/dav/"}}]);
                 let more = "x".repeat(*self.padding.lock().unwrap());
                 let end_point = format!("http://{}/ocm", self.address);
-                json(200, json!({"enabled": true, "endPoint": end_point, "resourceTypes": files, "more": more}))
+                let mut document = json!({"enabled": true, "endPoint": end_point, "resourceTypes": files, "more": more});
+                if self.exchanged.lock().unwrap().is_some() {
+                    document["tokenEndPoint"] = json!(format!("http://{}/ocm/token", self.address));
+                }
+                json(200, document)
             }
+            ("POST", "/ocm/token") => match self.exchanged.lock().unwrap().as_mut() {
+                Some(exchanged) => {
+                    exchanged.push(String::from_utf8_lossy(&body).into_owned());
+                    let token = format!("token-{}", exchanged.len());
+                    *self.authorization.lock().unwrap() = format!("Bearer {token}");
+                    json(200, json!({"access_token": token, "token_type": "Bearer", "expires_in": 300}))
+                }
+                None => json(400, json!({"error": "invalid_grant"})),
+            },
             ("POST", "/ocm/notifications") => {
                 self.told.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
                 json(201, json!([]))

@@ -228,6 +228,12 @@ impl Ask {
         Ask { address, request, body: Bytes::new() }
     }
 
+    /// A GET that names another host than the address that it goes to.
+    pub(crate) fn with_host(address: SocketAddr, host: &str, path: &str) -> Ask {
+        let request = Request::builder().method("GET").uri(path).header("host", host);
+        Ask { address, request, body: Bytes::new() }
+    }
+
     /// Adds a header.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Ask {
         self.request = self.request.header(name, value);

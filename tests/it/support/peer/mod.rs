@@ -23,6 +23,7 @@ pub(crate) mod host;
 pub(crate) mod nextcloud;
 pub(crate) mod ocis;
 pub(crate) mod owncloud;
+pub(crate) mod reva;
 pub(crate) mod tree;
 
 /// A request as it arrived.
