@@ -402,3 +402,59 @@ async fn a_chain_of_three_servers_carries_what_is_written_whoever_is_killed() {
     })
     .await;
 }
+
+/// What bob, who received it, shares on of a run.
+async fn shared_on(world: &World, run: &str) -> Result<Vec<ShareRow>, String> {
+    let rows = world.servers[1].shared("bob").await?.into_iter();
+    Ok(rows.filter(|row| row.path.as_deref() == Some(&format!("/{run}"))).collect())
+}
+
+#[tokio::test]
+async fn what_a_receiver_shares_on_is_carried_by_its_owner_s_server_whoever_is_killed() {
+    drive(Flow {
+        servers: 3,
+        steps: 7,
+        step: |world, run, step| {
+            Box::pin(async move {
+                let (bob, carol, path) = (&world.servers[1], &world.servers[2], format!("/{run}"));
+                let (to_bob, to_carol) = (bob.address_of("bob"), carol.address_of("carol"));
+                match step {
+                    0 => prepare(world, run).await,
+                    1 => share(world, run, &to_bob, "31").await,
+                    2 => {
+                        accept(bob, "bob", run).await?;
+                        bob.reads("bob", &format!("{path}/a.txt"), "from anna").await
+                    }
+                    3 => {
+                        if shared_on(world, run).await?.is_empty() {
+                            let create =
+                                ShareCommand::Create { user: "bob".to_owned(), path, with: to_carol, terms: ShareTerms::default() };
+                            bob.execute(Command::Share(create)).await?;
+                        }
+                        Ok(())
+                    }
+                    4 => accept(carol, "carol", run).await,
+                    5 => {
+                        agreed(world, (carol, "carol"), run, &to_carol).await?;
+                        write(world, (carol, "carol"), (run, &path)).await?;
+                        let states: Vec<_> = shared_on(world, run).await?.into_iter().map(|row| row.state).collect();
+                        if states == [Some("accepted".to_owned())] { Ok(()) } else { not_yet(format!("bob has {states:?}")) }
+                    }
+                    // Bob takes it back: carol has nothing any more, and bob keeps what is his.
+                    _ => {
+                        for row in shared_on(world, run).await? {
+                            bob.execute(Command::Share(ShareCommand::Remove { id: row.id })).await?;
+                        }
+                        nothing(carol, "carol", run).await?;
+                        let left: Vec<_> = sent(world, run).await?.into_iter().map(|row| row.with).collect();
+                        if left != [to_bob] {
+                            return not_yet(format!("anna still shares with {left:?}"));
+                        }
+                        bob.reads("bob", &format!("{path}/a.txt"), "from anna").await
+                    }
+                }
+            })
+        },
+    })
+    .await;
+}
