@@ -179,6 +179,8 @@ pub const SIGNATURE_AGE_MAX_SECONDS: i64 = 300;
 pub const SIGNATURES_SEEN_HOST_MAX: usize = 2_000;
 /// Most signatures of all servers that are remembered.
 pub const SIGNATURES_SEEN_MAX: usize = 100_000;
+/// Most signatures of servers whose keys are not kept that are remembered, of all of them together.
+pub const SIGNATURES_SEEN_STRANGERS_MAX: usize = 2_000;
 /// Most servers whose keys are kept.
 pub const SIGNING_HOSTS_MAX: usize = 10_000;
 /// Most offers of users of other servers that one user has not answered.

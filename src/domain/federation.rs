@@ -234,19 +234,20 @@ impl Offer {
     /// The address whose server has the share, counts its numbers, and is told of the answer: the owner's, since the servers that let their
     /// users share on make such an offer themselves (`protocol/nextcloud.md` 2.4); the sender's where the share lies there.
     pub fn server(&self) -> &CloudId {
-        match &self.at {
-            OfferedAt::Url(url) if self.owner.authority() != authority_of(url) && self.sender.authority() == authority_of(url) => {
-                &self.sender
-            }
-            OfferedAt::Url(_) | OfferedAt::Discovered => &self.owner,
-        }
+        let uri = match &self.at {
+            OfferedAt::Url(url) => Some(url.as_str()),
+            OfferedAt::Discovered => None,
+        };
+        server_of(&self.owner, &self.sender, uri)
     }
 }
 
-/// `host[:port]` of a URL; empty where it has none.
-fn authority_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
+/// [`Offer::server`] of what is not an offer yet; `uri` as its sender wrote it, where it says one. The port counts.
+pub fn server_of<'a>(owner: &'a CloudId, sender: &'a CloudId, uri: Option<&str>) -> &'a CloudId {
+    let place = uri.filter(|uri| uri.contains("://")).and_then(|uri| server(uri.split(['?', '#']).next().unwrap_or_default()));
+    let place = place.as_ref().map(|(host, _)| host.split('/').next().unwrap_or_default());
+    let lies_at = |address: &CloudId| place == Some(address.authority());
+    if !lies_at(owner) && lies_at(sender) { sender } else { owner }
 }
 
 #[cfg(test)]
@@ -280,6 +281,21 @@ mod tests {
             check(text, None);
         }
         check(&format!("{}@a", "b".repeat(600)), None);
+    }
+
+    #[test]
+    fn f1_a_share_lies_at_one_server_and_its_port_counts() {
+        let (owner, sender) = (CloudId::parse("alice@a.example").unwrap(), CloudId::parse("mallory@http://a.example:8080").unwrap());
+        let check = |uri: Option<&str>, expected: &CloudId| assert_eq!(server_of(&owner, &sender, uri), expected, "{uri:?}");
+        for uri in ["http://A.example:8080/dav?x=1", "http://a.example:8080"] {
+            check(Some(uri), &sender);
+        }
+        for uri in
+            ["https://a.example:443/dav", "https://a.example/dav", "https://a.example:8081/dav", "http://me@a.example:8080/", "", "/dav"]
+        {
+            check(Some(uri), &owner);
+        }
+        check(None, &owner);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use clock::{Clock, Timestamp};
 pub use contact::{Contact, Invitation};
 pub use error::{Error, Result};
 pub use etag::Etag;
-pub use federation::{Asked, AuthScheme, CloudId, InvalidCloudId, Offer, OfferedAt, SentShare, SentState};
+pub use federation::{Asked, AuthScheme, CloudId, InvalidCloudId, Offer, OfferedAt, SentShare, SentState, server_of};
 pub use group::{Group, GroupName, InvalidGroupName};
 pub use keep::{Keep, parse_age};
 pub use lock::{Lock, LockDepth, LockRequest, LockScope, LockToken};

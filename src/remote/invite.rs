@@ -15,9 +15,8 @@ impl Remotes {
     /// more; [`Error::Forbidden`] or [`Error::Unauthorized`] where it does not trust us; [`Error::Conflict`] where it was accepted already.
     pub async fn accept_invite(&self, peer: &Peer, accepted: &InviteAccepted) -> Result<Person, Error> {
         let Some(discovery) = &peer.ocm else { return Err(Error::Unsupported) };
-        let url = [&discovery.end_point, "/invite-accepted"].concat();
         within(async {
-            let answer = self.post_json(&url, &accepted.body()).await?;
+            let answer = self.post_json(discovery, "/invite-accepted", &accepted.body()).await?;
             if !matches!(answer.status(), StatusCode::OK | StatusCode::CREATED) {
                 return Err(Error::from_status(answer.status(), answer.headers()));
             }

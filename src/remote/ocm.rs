@@ -93,6 +93,12 @@ impl Remotes {
         Ok(peer)
     }
 
+    /// Whether the endpoints of the server of an address are known from before: then nobody is asked.
+    pub fn knows_peer(&self, of: &CloudId) -> bool {
+        let peers = self.inner.peers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        peers.get(&of.url()).is_some_and(|(_, found)| found.elapsed() < PEER_FRESH)
+    }
+
     /// Forgets what is known of the server of an address: it may have changed.
     pub fn forget_peer(&self, of: &CloudId) {
         self.inner.peers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&of.url());
@@ -171,7 +177,7 @@ impl Remotes {
         let shapes = if discovery.takes_multi { [Shape::Multi, Shape::Legacy] } else { [Shape::Legacy, Shape::Multi] };
         let mut refused = None;
         for shape in shapes {
-            let answer = self.post_json(&[&discovery.end_point, "/shares"].concat(), &share.body(shape)).await?;
+            let answer = self.post_json(discovery, "/shares", &share.body(shape)).await?;
             let status = answer.status();
             if matches!(status, StatusCode::OK | StatusCode::CREATED) {
                 let body: Value = serde_json::from_slice(&answer.page(self).await.unwrap_or_default()).unwrap_or_default();
@@ -217,7 +223,7 @@ impl Remotes {
     async fn try_notify(&self, peer: &Peer, notification: &Notification) -> Result<Value, Error> {
         let mut refused = Error::Unsupported;
         if let Some(discovery) = &peer.ocm {
-            let answer = self.post_json(&[&discovery.end_point, "/notifications"].concat(), &notification.body()).await?;
+            let answer = self.post_json(discovery, "/notifications", &notification.body()).await?;
             let status = answer.status();
             if status.is_success() {
                 return Ok(serde_json::from_slice(&answer.page(self).await.unwrap_or_default()).unwrap_or_default());
@@ -238,8 +244,10 @@ impl Remotes {
         }
     }
 
-    pub(super) async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Error> {
-        self.post_signed(Style::Known, url, "application/json", Bytes::from(body.to_string())).await
+    /// Sends JSON to a path below the endpoint of a peer, signed as that peer reads it.
+    pub(super) async fn post_json(&self, peer: &Discovery, path: &str, body: &Value) -> Result<Answer, Error> {
+        let url = [&peer.end_point, path].concat();
+        self.post_signed(Style::read_by(&peer.announced), &url, "application/json", Bytes::from(body.to_string())).await
     }
 
     /// The `data` of an OCS answer whose envelope says that it went well.
@@ -370,6 +378,29 @@ mod tests {
         check("https://h.example/cloud", "/public.php/webdav/", "https://h.example/cloud/public.php/webdav/");
         check("https://h.example/cloud", "/cloud/public.php/webdav/", "https://h.example/cloud/public.php/webdav/");
         check("https://h.example/cloud", "/clouds/dav", "https://h.example/cloud/clouds/dav/");
+    }
+
+    #[test]
+    fn what_is_signed_for_a_server_depends_on_what_it_says_of_itself_alone() {
+        use crate::domain::Clock;
+        use crate::remote::{Identity, Keys, Names, Policy, Timeouts};
+        use crate::wire::signature::Announced;
+        let policy = Policy { instance_id: "oc".to_owned(), trust: Vec::new(), names: Names::default() };
+        let remotes = Remotes::new(policy, Timeouts::default());
+        let keys = Keys::read(&Keys::make().unwrap()).unwrap();
+        remotes.identify(Identity { public_url: "https://h.example".to_owned(), clock: Clock::System, keys: Some(keys) });
+        // A stranger's server, whose endpoint begins like that of another one.
+        let announced = Announced { http_sig: true, ..Announced::default() };
+        let (end_point, url) = ("https://b.example".to_owned(), "https://b.example".to_owned());
+        let discovery =
+            Discovery { end_point, webdav: None, takes_multi: false, reva: false, invite_page: None, announced: announced.clone() };
+        let peer = Peer { url: url.clone(), ocm: Some(discovery), ocs_shares: String::new(), webdav: String::new() };
+        remotes.inner.peers.lock().unwrap().insert(url, (peer, Instant::now()));
+        let to = Url::parse("https://b.example.net/ocm/shares").unwrap();
+        for (says, by_message) in [(Announced::default(), false), (announced, true)] {
+            let headers = remotes.signed(Style::read_by(&says), &to, b"{}").unwrap();
+            assert_eq!(headers.iter().any(|(name, _)| *name == "signature-input"), by_message);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use url::Url;
 use crate::domain::Clock;
 use crate::remote::{Error, Remotes};
 use crate::wire::date::http_date;
-use crate::wire::signature::{Flaw, PublicKey, Signed, cavage, content_digest, digest, message};
+use crate::wire::signature::{Announced, Flaw, PublicKey, Signed, cavage, content_digest, digest, message};
 
 /// Bits of the RSA key, as Nextcloud makes them.
 const RSA_BITS: usize = 2048;
@@ -124,10 +124,17 @@ pub struct Identity {
 /// How a request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// As the server at its address reads it.
-    Known,
+    /// By draft-cavage with RSA.
+    Cavage,
     /// By RFC 9421, which the exchange of tokens demands.
     Message,
+}
+
+impl Style {
+    /// What a server reads that says this of itself: RFC 9421 where it says so, else draft-cavage, or nothing.
+    pub(super) fn read_by(announced: &Announced) -> Style {
+        if announced.reads_messages() { Style::Message } else { Style::Cavage }
+    }
 }
 
 impl Remotes {
@@ -151,7 +158,7 @@ impl Remotes {
         let now = identity.clock.now();
         let path = url.query().map_or_else(|| url.path().to_owned(), |query| [url.path(), "?", query].concat());
         let date = String::from_utf8_lossy(&http_date(now)).into_owned();
-        let by_message = style == Style::Message || self.reads_messages(url);
+        let by_message = style == Style::Message;
         let digest = if by_message { ("content-digest", content_digest(body)) } else { ("digest", digest(body)) };
         let mut headers = vec![("date", date), ("content-length", body.len().to_string()), digest];
         let covered = headers.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?))).collect();
@@ -167,13 +174,6 @@ impl Remotes {
             headers.push(("signature", cavage::header(&names.rsa, &keys.sign_rsa(text.as_bytes())?)));
         }
         Ok(headers)
-    }
-
-    /// Whether the server at an address says that it reads signatures of RFC 9421. Others read draft-cavage, or nothing.
-    fn reads_messages(&self, url: &Url) -> bool {
-        let peers = self.inner.peers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut at = peers.values().filter_map(|(peer, _)| peer.ocm.as_ref()).filter(|ocm| url.as_str().starts_with(&ocm.end_point));
-        at.any(|ocm| ocm.announced.reads_messages())
     }
 }
 

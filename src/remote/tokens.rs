@@ -1,7 +1,7 @@
 //! Secrets that their server wants to be exchanged for tokens before they open anything (`protocol/ocm.md` 1.5, code flow).
 //!
 //! **Invariants:** a token is never written down, and is sent nowhere but where the secret would be; the secret goes only to the host of the share;
-//! requests of one share wait for one exchange.
+//! requests of one share wait for one exchange, and none for longer than [`OCM_TIMEOUT`].
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 use url::form_urlencoded::Serializer;
 
 use crate::domain::{CloudId, Secret};
-use crate::limits::{OCM_TOKEN_BYTES_MAX, OCM_TOKEN_SECONDS_MAX, OCM_TOKENS_MAX};
+use crate::limits::{OCM_TIMEOUT, OCM_TOKEN_BYTES_MAX, OCM_TOKEN_SECONDS_MAX, OCM_TOKENS_MAX};
 use crate::remote::signing::Style;
 use crate::remote::{Credentials, Error, Remotes, same_host};
 
@@ -25,8 +25,22 @@ const UNSAID: Duration = Duration::from_secs(300);
 /// How long before its end a token is not used any more, at most.
 const EARLIER: Duration = Duration::from_secs(30);
 
-/// One token and until when it is used.
-type Held = Arc<tokio::sync::Mutex<Option<(Secret, Instant)>>>;
+/// How long an exchange that failed is not tried again: whoever waited for it would fail as well, one after another.
+const FAILED: Duration = Duration::from_secs(3);
+
+/// One token, or why there is none.
+type Held = Arc<tokio::sync::Mutex<State>>;
+
+#[derive(Default)]
+enum State {
+    /// Nobody has asked.
+    #[default]
+    Nothing,
+    /// A token, and until when it is used.
+    Token(Secret, Instant),
+    /// The last exchange failed, and when it may be tried again.
+    Failed(Error, Instant),
+}
 
 /// What a token is known by: the URL of its server, and SHA-256 of the secret.
 type Known = (Box<str>, [u8; 32]);
@@ -72,23 +86,38 @@ impl Remotes {
     async fn held_token(&self, credentials: &Credentials) -> Result<Secret, Error> {
         let server = credentials.server.as_deref().ok_or(Error::BadAnswer("the server of the share is not known"))?;
         let held = self.inner.tokens.of(server, &credentials.login);
-        let mut held = held.lock().await;
-        if let Some((token, until)) = held.as_ref()
-            && *until > Instant::now()
-        {
-            return Ok(token.clone());
+        // For the turn and the exchange together: somebody waits.
+        let until = Instant::now() + OCM_TIMEOUT;
+        let silent = || Error::Unreachable { retry_after: OCM_TIMEOUT };
+        let mut held = timeout_at(until, held.lock()).await.map_err(|_elapsed| silent())?;
+        match &*held {
+            State::Token(token, until) if *until > Instant::now() => return Ok(token.clone()),
+            State::Failed(error, until) if *until > Instant::now() => return Err(error.clone()),
+            State::Nothing | State::Token(..) | State::Failed(..) => {}
         }
-        let (token, holds) = self.exchange(server, &credentials.login).await?;
-        let used = holds.saturating_sub(EARLIER.min(holds / 4));
-        *held = Some((token.clone(), Instant::now() + used));
-        Ok(token)
+        match timeout_at(until, self.exchange(server, &credentials.login)).await.unwrap_or_else(|_elapsed| Err(silent())) {
+            Ok((token, holds)) => {
+                let used = holds.saturating_sub(EARLIER.min(holds / 4));
+                *held = State::Token(token.clone(), Instant::now() + used);
+                Ok(token)
+            }
+            Err(error) => {
+                *held = State::Failed(error.clone(), Instant::now() + FAILED);
+                Err(error)
+            }
+        }
     }
 
     /// Lets go of a token that was refused, if it is still the one that is held.
     pub(super) async fn drop_token(&self, credentials: &Credentials, refused: &Secret) {
         let Some(server) = credentials.server.as_deref() else { return };
         let held = self.inner.tokens.of(server, &credentials.login);
-        held.lock().await.take_if(|(token, _)| token == refused);
+        // Whoever holds it for longer exchanges the secret anew already.
+        if let Ok(mut held) = timeout(OCM_TIMEOUT, held.lock()).await
+            && matches!(&*held, State::Token(token, _) if token == refused)
+        {
+            *held = State::Nothing;
+        }
     }
 
     /// Where the server of an address exchanges secrets.
@@ -152,6 +181,42 @@ fn read(page: &[u8]) -> Result<(Secret, Duration), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{AuthScheme, RemoteTrust};
+    use crate::remote::{Names, Policy, Timeouts};
+
+    fn near(host: &str) -> Remotes {
+        let trust = RemoteTrust { host: host.to_owned(), fingerprints: Vec::new(), authorities: Vec::new(), allow_private: true };
+        let policy = Policy { instance_id: "oc".to_owned(), trust: vec![trust], names: Names::Fixed(Arc::default()) };
+        Remotes::new(policy, Timeouts::default()).examining(Timeouts::default())
+    }
+
+    fn exchanged(server: &str) -> Credentials {
+        Credentials::of_offer(Secret::new("s"), AuthScheme::Exchanged).at_server(server)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_token_waits_no_longer_than_one_call() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        // It takes connections, and never answers.
+        let (remotes, credentials) = (near(&host), exchanged(&format!("http://{host}")));
+        let begun = Instant::now();
+        let (one, two, three) = tokio::join!(remotes.token(&credentials), remotes.token(&credentials), remotes.token(&credentials));
+        for waited in [one, two, three] {
+            assert!(matches!(waited, Err(Error::Unreachable { .. })));
+        }
+        assert!(begun.elapsed() <= OCM_TIMEOUT, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn an_exchange_that_failed_is_not_tried_again_at_once() {
+        let (remotes, credentials) = (near("peer.example"), exchanged("https://peer.example"));
+        assert!(remotes.token(&credentials).await.is_err());
+        let asked = remotes.heard().len();
+        assert!(asked > 0);
+        assert!(remotes.token(&credentials).await.is_err());
+        assert_eq!(remotes.heard().len(), asked);
+    }
 
     #[test]
     fn answers_of_token_endpoints_are_bounded() {

@@ -40,8 +40,11 @@ fn write(store: &Store, folder: &Path, keys: &Path, config: Option<&Path>) -> Re
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     store.export(&folder.join(ROWS))?;
-    for name in KEYS.into_iter().filter(|name| *name == SECRET_KEY || keys.join(name).exists()) {
-        copy_private(&keys.join(name), &folder.join(name)).map_err(failed)?;
+    for name in KEYS {
+        // One that cannot be looked at must not be missing in silence.
+        if name == SECRET_KEY || keys.join(name).try_exists().map_err(failed)? {
+            copy_private(&keys.join(name), &folder.join(name)).map_err(failed)?;
+        }
     }
     config.map_or(Ok(()), |config| copy_private(config, &folder.join(CONFIG)).map_err(failed))
 }
@@ -81,14 +84,8 @@ pub fn restore(data: &Path, folder: &Path, options: &store::Options) -> Result<P
     let aside = free_name(data, options.clock.now());
     std::fs::rename(store_folder(data), &aside).map_err(failed)?;
     std::fs::rename(&fresh, store_folder(data)).map_err(failed)?;
-    for (key, backed_up, name) in KEYS.map(|name| (keys_folder(data).join(name), folder.join(name), name)) {
-        if backed_up.is_file() {
-            std::fs::create_dir_all(keys_folder(data)).map_err(failed)?;
-            if key.exists() {
-                std::fs::rename(&key, aside.join(name)).map_err(failed)?;
-            }
-            copy_private(&backed_up, &key).map_err(failed)?;
-        }
+    for name in KEYS {
+        restore_key(&keys_folder(data), &folder.join(name), &aside.join(name)).map_err(failed)?;
     }
     let (config, backed_up) = (state_folder(data).join(CONFIG), folder.join(CONFIG));
     // A configuration that is there already was made for this machine.
@@ -104,7 +101,55 @@ pub fn restore(data: &Path, folder: &Path, options: &store::Options) -> Result<P
     Ok(aside)
 }
 
+/// Puts a key of a backup, if that has one, in the place of the one that there is. At no moment is there none: a start would make another one.
+fn restore_key(keys: &Path, backed_up: &Path, aside: &Path) -> std::io::Result<()> {
+    let name = backed_up.file_name().unwrap_or_default();
+    if !backed_up.try_exists()? {
+        return Ok(());
+    }
+    std::fs::create_dir_all(keys)?;
+    let (key, fresh) = (keys.join(name), keys.join(name).with_extension("restoring"));
+    if key.try_exists()? {
+        copy_private(&key, aside)?;
+    }
+    // Of a restore that was cut off.
+    if fresh.try_exists()? {
+        std::fs::remove_file(&fresh)?;
+    }
+    copy_private(backed_up, &fresh)?;
+    std::fs::rename(&fresh, &key)?;
+    std::fs::File::open(keys)?.sync_all()
+}
+
 fn free_name(data: &Path, now: i64) -> PathBuf {
     let name = |count: u32| state_folder(data).join(format!("store.before-restore-{now}-{count}"));
     (0..1000).map(name).find(|file| !file.exists()).unwrap_or_else(|| name(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_in_its_place_until_another_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let [keys, backup, aside] = ["keys", "backup", "aside"].map(|name| folder.path().join(name));
+        for folder in [&keys, &backup, &aside] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let (key, backed_up, replaced) = (keys.join("signing.keys"), backup.join("signing.keys"), aside.join("signing.keys"));
+        // A backup without it changes nothing.
+        std::fs::write(&key, "old").unwrap();
+        restore_key(&keys, &backed_up, &replaced).unwrap();
+        assert_eq!(std::fs::read(&key).unwrap(), b"old");
+        // Where it cannot be put aside, it stays where it is.
+        std::fs::write(&backed_up, "new").unwrap();
+        restore_key(&keys, &backed_up, &folder.path().join("missing/signing.keys")).unwrap_err();
+        assert_eq!(std::fs::read(&key).unwrap(), b"old");
+        // What a restore left that was cut off is in nobody's way.
+        std::fs::write(keys.join("signing.restoring"), "ne").unwrap();
+        restore_key(&keys, &backed_up, &replaced).unwrap();
+        assert_eq!((std::fs::read(&key).unwrap(), std::fs::read(&replaced).unwrap()), (b"new".to_vec(), b"old".to_vec()));
+        assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 1);
+    }
 }

@@ -130,7 +130,7 @@ impl Services {
         let mounting = Mounting::new(store.clone(), forest.clone(), remotes.clone(), Arc::clone(&vault), clock.clone(), own_hosts);
         let mounting = Arc::new(mounting.under(Arc::clone(&policies)));
         let federation = Federation {
-            signatures: open_signatures(&options, &remotes, &clock).await.map_err(other)?,
+            signatures: open_signatures(&options, &store, &remotes, &clock).await.map_err(other)?,
             store: store.clone(),
             forest: forest.clone(),
             remotes,

@@ -40,6 +40,7 @@ mod link_policy;
 mod login_flow;
 mod ocm;
 mod ocm_signatures;
+mod ocm_signers;
 mod ocm_token;
 mod ocs;
 mod ocs_app_passwords;

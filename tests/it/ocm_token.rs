@@ -155,9 +155,53 @@ async fn post(server: &TestServer, body: &Value) -> Answer {
     server.ask("POST", "/ocm/shares").header("content-type", "application/json").body(body.to_string()).send().await
 }
 
+/// A server whose bob is offered things, and which signs, and one that offers them.
+async fn receiving() -> (TestServer, Sender) {
+    let server = TestServer::start_with(Clock::System, |config| config.signatures = Signing::On).await;
+    server.add_user("bob").await;
+    (server, Sender::start().await)
+}
+
+#[tokio::test]
+async fn who_does_not_sign_takes_no_share_whose_secret_must_be_exchanged() {
+    let (server, sender) = (TestServer::with_user("bob").await, Sender::start().await);
+    server.execute(Command::RemoteAllowPrivate { host: sender.host() }).await;
+    sender.take_tokens();
+    let answer = post(&server, &offer(&server, &sender)).await;
+    assert_eq!(answer.status, 501, "{}", answer.text());
+    assert!(parsed(&answer)["message"].as_str().unwrap().contains("without the requirement must-exchange-token"), "{}", answer.text());
+    assert!(received(&server, "bob").await.is_empty() && sender.seen().is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f9_an_offer_that_is_known_makes_nobody_knock() {
+    let (server, sender) = receiving().await;
+    server.execute(Command::RemoteAllowPrivate { host: sender.host() }).await;
+    sender.take_tokens();
+    let body = offer(&server, &sender);
+    assert_eq!(post(&server, &body).await.status, 201);
+    // Nor does another one of the same server: where it exchanges secrets is known.
+    let asked = sender.seen().len();
+    for id in 0..30 {
+        let mut other = body.clone();
+        other["providerId"] = json!(format!("other{id}"));
+        let answer = post(&server, &other).await;
+        assert!(matches!(answer.status, 201 | 503), "{id}: {}", answer.text());
+    }
+    assert_eq!(sender.seen().len(), asked);
+    // A start forgets that, and what was offered is known all the same.
+    let server = server.restart().await;
+    sender.leave().await;
+    let mut body = body;
+    body["shareWith"] = json!(format!("bob@{}", server.host()));
+    assert_eq!(post(&server, &body).await.status, 201);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_share_whose_secret_must_be_exchanged_is_mounted_by_tokens() {
-    let (server, sender) = (TestServer::with_user("bob").await, Sender::start().await);
+    let (server, sender) = receiving().await;
     server.execute(Command::RemoteAllowPrivate { host: sender.host() }).await;
     sender.take_tokens();
     let answer = post(&server, &offer(&server, &sender)).await;
@@ -193,7 +237,7 @@ async fn a_share_whose_secret_must_be_exchanged_is_mounted_by_tokens() {
 
 #[tokio::test]
 async fn f8_without_a_place_to_exchange_it_such_an_offer_is_refused() {
-    let (server, sender) = (TestServer::with_user("bob").await, Sender::start().await);
+    let (server, sender) = receiving().await;
     let check = async || {
         let answer = post(&server, &offer(&server, &sender)).await;
         assert_eq!(answer.status, 400, "{}", answer.text());

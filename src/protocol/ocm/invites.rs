@@ -11,11 +11,15 @@ use crate::wire::invite::InviteAccepted;
 
 pub(super) async fn accepted(call: &Came, services: &Services) -> Response<Body> {
     let Some(accepted) = InviteAccepted::parse(&call.body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
-    if let Err(refused) = call.believe(services, &services.federation().claims_of_acceptance(&accepted)).await {
-        return *refused;
-    }
+    let believed = match call.believe(services, &services.federation().claims_of_acceptance(&accepted)).await {
+        Ok(believed) => believed,
+        Err(refused) => return *refused,
+    };
     match services.federation().invite_accepted(&accepted, call.from).await {
-        Ok(inviter) => answer(StatusCode::OK, &inviter.body()),
+        Ok(inviter) => {
+            services.federation().keep_keys(believed).await;
+            answer(StatusCode::OK, &inviter.body())
+        }
         Err(problem) => {
             let text = problem.to_string();
             match problem {

@@ -121,11 +121,13 @@ async fn came(request: Request<Body>, from: IpAddr) -> Result<Came, Box<Response
 
 async fn shares(call: &Came, services: &Services) -> Response<Body> {
     let Some(share) = IncomingShare::parse(&call.body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
-    if let Err(refused) = call.believe(services, &services.federation().claims_of_offer(&share)).await {
-        return *refused;
-    }
+    let believed = match call.believe(services, &services.federation().claims_of_offer(&share)).await {
+        Ok(believed) => believed,
+        Err(refused) => return *refused,
+    };
     match services.federation().offered(&share, call.from).await {
         Ok(to) => {
+            services.federation().keep_keys(believed).await;
             let recipient = json!({"recipientDisplayName": to.name, "recipientUserId": to.id});
             answer(StatusCode::CREATED, &recipient)
         }
@@ -149,10 +151,15 @@ async fn shares(call: &Came, services: &Services) -> Response<Body> {
 
 async fn notifications(call: &Came, services: &Services) -> Response<Body> {
     let Some(told) = Notification::parse(&call.body) else { return refuse(StatusCode::BAD_REQUEST, "the body is no JSON object") };
-    if let Err(refused) = call.believe(services, &services.federation().claims_of_notification(&told)).await {
-        return *refused;
+    let believed = match call.believe(services, &services.federation().claims_of_notification(&told)).await {
+        Ok(believed) => believed,
+        Err(refused) => return *refused,
+    };
+    let heard = services.federation().notified(&told, call.from).await;
+    if heard.is_ok() {
+        services.federation().keep_keys(believed).await;
     }
-    match services.federation().notified(&told, call.from).await {
+    match heard {
         Ok(Heard::Done) => answer(StatusCode::CREATED, &json!({})),
         // Nextcloud reads `token`, ownCloud `sharedSecret` (`protocol/ocm.md` 1.6).
         Ok(Heard::Reshared { id, secret }) => {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{LATER, answer, failed, wait};
 use crate::service::Services;
-use crate::service::federation::{Claims, Presented, Unproven};
+use crate::service::federation::{Believed, Claims, Presented, Unproven};
 use crate::wire::Body;
 
 /// The head of a call, its body, and where it came from.
@@ -21,8 +21,8 @@ pub(super) struct Came {
 }
 
 impl Came {
-    /// Judges the call by the servers that it speaks for.
-    pub(super) async fn believe(&self, services: &Services, claims: &Claims) -> Result<(), Box<Response<Body>>> {
+    /// Judges the call by the servers that it speaks for. Who is believed has their keys kept once something came of the call.
+    pub(super) async fn believe(&self, services: &Services, claims: &Claims) -> Result<Believed, Box<Response<Body>>> {
         let named = || self.head.headers.get(HOST).and_then(|host| host.to_str().ok());
         let presented = Presented {
             method: &self.head.method,

@@ -18,11 +18,13 @@ pub(super) async fn exchange(call: &Came, services: &Services) -> Response<Body>
     let field = |name: &str| fields().find(|(known, _)| known == name).map(|(_, value)| value.into_owned()).unwrap_or_default();
     let asked = TokenRequest { grant: field("grant_type"), client: field("client_id"), code: Secret::new(field("code")) };
     let federation = services.federation();
-    if let Err(refused) = call.believe(services, &federation.claims_of_code(asked.code.expose())).await {
-        return *refused;
-    }
+    let believed = match call.believe(services, &federation.claims_of_code(asked.code.expose())).await {
+        Ok(believed) => believed,
+        Err(refused) => return *refused,
+    };
     let mut response = match federation.exchange(&asked, call.from) {
         Ok(issued) => {
+            federation.keep_keys(believed).await;
             answer(StatusCode::OK, &json!({"access_token": issued.token.expose(), "token_type": "Bearer", "expires_in": issued.seconds}))
         }
         Err(problem) => refused(&problem),

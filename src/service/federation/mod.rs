@@ -35,7 +35,7 @@ pub use outbox::Waiting;
 pub use people::{MadeInvitation, NewInvitation, NotAccepted, NotTakenUp};
 pub use receivers::Recipient;
 pub use renamed::Moved;
-pub use signing::{Claims, Presented, Published, Unproven};
+pub use signing::{Believed, Claims, Presented, Published, Unproven};
 pub use tokens::{IssuedToken, NoToken, TokenRequest};
 
 pub(super) use offers::Offers;

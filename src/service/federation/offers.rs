@@ -153,11 +153,14 @@ impl Federation {
             self.calls.failed(from, &format!("ocm:{from}"));
         }
         let (to, offer, secret) = judged?;
+        let (_, waiting) = self.not_offered_yet(&to, &offer);
+        if waiting.is_empty() {
+            return Ok(to);
+        }
         self.can_exchange(&offer, from).await?;
         let _changing = self.offers.changing.lock().await;
-        let mut all = self.offers.all();
-        all.retain(|known| is_same(known, &offer));
-        let waiting: Vec<&Arc<User>> = to.users.iter().filter(|user| !all.iter().any(|known| known.user == user.name)).collect();
+        // It may have come twice at once.
+        let (all, waiting) = self.not_offered_yet(&to, &offer);
         if waiting.is_empty() {
             return Ok(to);
         }
@@ -181,6 +184,14 @@ impl Federation {
             }
         }
         if kept == 0 { Err(NotTaken::Full) } else { Ok(to) }
+    }
+
+    /// The offers of the same share that there are, and for whom there is none.
+    fn not_offered_yet<'a>(&self, to: &'a Recipient, offer: &Offer) -> (Vec<Arc<Offer>>, Vec<&'a Arc<User>>) {
+        let mut all = self.offers.all();
+        all.retain(|known| is_same(known, offer));
+        let waiting = to.users.iter().filter(|user| !all.iter().any(|known| known.user == user.name)).collect();
+        (all, waiting)
     }
 
     /// Writes an offer to one user. The caller has the turn to change something.
@@ -253,7 +264,7 @@ impl Federation {
             name: fit_name(&share.name),
             kind: if collection { Kind::Collection } else { Kind::File },
             at,
-            scheme: share.webdav.as_ref().map_or(Ok(AuthScheme::Basic), scheme_of)?,
+            scheme: share.webdav.as_ref().map_or(Ok(AuthScheme::Basic), |webdav| scheme_of(webdav, self.judges_signatures()))?,
             state: ReceivedState::Pending,
             mount: None,
             received: self.clock.now(),

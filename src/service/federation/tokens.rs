@@ -140,10 +140,13 @@ impl Federation {
         if offer.scheme != AuthScheme::Exchanged {
             return Ok(());
         }
-        if let Some(wait) = self.knocks.address_waits(from) {
-            return Err(NotTaken::Throttled(wait));
+        // What is known from before makes nobody knock.
+        if !self.remotes.knows_peer(offer.server()) {
+            if let Some(wait) = self.knocks.address_waits(from) {
+                return Err(NotTaken::Throttled(wait));
+            }
+            self.knocks.failed(from, "token end point");
         }
-        self.knocks.failed(from, "token end point");
         self.remotes.token_end_point(offer.server()).await.map(drop).map_err(|error| {
             // It may say so tomorrow.
             self.remotes.forget_peer(offer.server());
@@ -154,8 +157,9 @@ impl Federation {
     }
 }
 
-/// How the secret of an offered share is sent, as far as its server demands something; what else it demands is refused.
-pub(super) fn scheme_of(webdav: &Webdav) -> Result<AuthScheme, NotTaken> {
+/// How the secret of an offered share is sent, as far as its server demands something; what else it demands is refused. An exchange is signed
+/// (`protocol/ocm.md` 1.5): who does not sign could not open such a share.
+pub(super) fn scheme_of(webdav: &Webdav, signs: bool) -> Result<AuthScheme, NotTaken> {
     match webdav.requirements.iter().find(|requirement| *requirement != MUST_EXCHANGE).map(String::as_str) {
         Some("must-use-mfa") => {
             Err(NotTaken::Unsupported("a second factor is not known here: offer it without the requirement must-use-mfa"))
@@ -163,6 +167,7 @@ pub(super) fn scheme_of(webdav: &Webdav) -> Result<AuthScheme, NotTaken> {
         Some(_) => Err(NotTaken::Unsupported("the share has a requirement that is not known here")),
         None if webdav.requirements.is_empty() => Ok(AuthScheme::Basic),
         None if webdav.uri.is_none() => Err(NotTaken::Unsupported("a share with requirements needs protocol.webdav.uri")),
+        None if !signs => Err(NotTaken::Unsupported("tokens are not exchanged here: offer it without the requirement must-exchange-token")),
         None => Ok(AuthScheme::Exchanged),
     }
 }
@@ -198,7 +203,10 @@ mod tests {
     fn f11_requirements_are_met_or_refused() {
         let scheme = |requirements: &[&str], uri: Option<&str>| {
             let requirements = requirements.iter().map(ToString::to_string).collect();
-            scheme_of(&Webdav { secret: Secret::new("s"), uri: uri.map(str::to_owned), permissions: None, requirements }).ok()
+            let webdav = Webdav { secret: Secret::new("s"), uri: uri.map(str::to_owned), permissions: None, requirements };
+            let unsigned = scheme_of(&webdav, false);
+            assert!(webdav.requirements.is_empty() || matches!(unsigned, Err(NotTaken::Unsupported(_))), "an exchange is signed");
+            scheme_of(&webdav, true).ok()
         };
         let uri = Some("https://a.example/dav");
         assert_eq!(scheme(&[], None), Some(AuthScheme::Basic));

@@ -8,7 +8,7 @@ use ring::signature::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{KEY_ID_BYTES_MAX, SERVER_KEYS_MAX};
+use super::KEY_ID_BYTES_MAX;
 
 /// Longest PEM text of a key, in bytes: 8192 bits of RSA have 1500.
 const PEM_BYTES_MAX: usize = 4_096;
@@ -39,6 +39,16 @@ pub enum PublicKey {
     Ed25519(Vec<u8>),
     /// A point of P-256, uncompressed: 65 bytes.
     P256(Vec<u8>),
+}
+
+impl Algorithm {
+    /// The part of a signature that cannot be written otherwise without the key: of ECDSA, (r, s) and (r, n - s) both fit.
+    pub fn unchangeable(self, signature: &[u8]) -> &[u8] {
+        match self {
+            Algorithm::EcdsaP256 => signature.get(..signature.len() / 2).unwrap_or(signature),
+            Algorithm::RsaSha256 | Algorithm::RsaSha512 | Algorithm::Ed25519 => signature,
+        }
+    }
 }
 
 impl PublicKey {
@@ -79,11 +89,11 @@ impl PublicKey {
     }
 }
 
-/// Reads a JWKS: its keys that can sign here, by their names. None where it is none.
+/// Reads a JWKS: its keys that can sign here, by their names. None where it is none. There are as many as the body has room for.
 pub fn jwks(body: &[u8]) -> Option<Vec<(String, PublicKey)>> {
     let document: Value = serde_json::from_slice(body).ok()?;
     let keys = document.get("keys")?.as_array()?;
-    Some(keys.iter().filter_map(jwk).take(SERVER_KEYS_MAX).collect())
+    Some(keys.iter().filter_map(jwk).collect())
 }
 
 fn jwk(key: &Value) -> Option<(String, PublicKey)> {
@@ -212,7 +222,5 @@ mod tests {
             json!(7),
         ];
         assert!(jwks(json!({"keys": strange}).to_string().as_bytes()).unwrap().is_empty());
-        let many: Vec<Value> = (0..100).map(|id| PublicKey::Ed25519(vec![1; 32]).jwk(&id.to_string()).unwrap()).collect();
-        assert_eq!(jwks(json!({"keys": many}).to_string().as_bytes()).unwrap().len(), SERVER_KEYS_MAX);
     }
 }

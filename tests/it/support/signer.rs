@@ -78,7 +78,14 @@ struct Shared {
     keys: Mutex<Keys>,
     calls: Mutex<Vec<Call>>,
     asked: Mutex<usize>,
+    /// What the names of its keys begin with.
+    names: Mutex<&'static str>,
+    /// What is answered with 500.
+    broken: Mutex<&'static str>,
 }
+
+/// A folder of every signer that a stranger may write into: keys lie there by the names of its own.
+pub(crate) const FOLDER: &str = "/public/T";
 
 /// A call that it is about to send: what is signed, and what is sent.
 #[derive(Clone)]
@@ -98,7 +105,16 @@ impl Signer {
         let keys = tokio::task::spawn_blocking(|| Keys::of(&made()[0])).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { kind, address, keys: Mutex::new(keys), calls: Mutex::default(), asked: Mutex::default() });
+        let shared = Shared {
+            kind,
+            address,
+            keys: Mutex::new(keys),
+            calls: Mutex::default(),
+            asked: Mutex::default(),
+            names: Mutex::default(),
+            broken: Mutex::default(),
+        };
+        let shared = Arc::new(shared);
         let serving = Arc::clone(&shared);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -125,6 +141,16 @@ impl Signer {
     /// Signs with other keys from now on, and publishes those.
     pub(crate) fn change_keys(&self) {
         *self.shared.keys.lock().unwrap() = Keys::of(&made()[1]);
+    }
+
+    /// Gives its keys other names, and publishes them by those.
+    pub(crate) fn rename_keys(&self) {
+        *self.shared.names.lock().unwrap() = "new-";
+    }
+
+    /// Answers a path with 500 from now on.
+    pub(crate) fn break_at(&self, path: &'static str) {
+        *self.shared.broken.lock().unwrap() = path;
     }
 
     /// How often its keys were asked for.
@@ -160,6 +186,16 @@ impl Signer {
     pub(crate) async fn send(&self, server: &TestServer, draft: &Draft) -> Answer {
         let headers = self.headers(draft);
         send_as_is(server, draft, &headers).await
+    }
+
+    /// The same headers with the other signature by P-256 that fits as well.
+    pub(crate) fn headers_rewritten(&self, headers: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+        let mut headers = headers.to_vec();
+        let (_, value) = headers.iter_mut().find(|(name, _)| *name == "signature").unwrap();
+        let signature = STANDARD.decode(value.strip_prefix("ocm=:").unwrap().strip_suffix(':').unwrap()).unwrap();
+        let (r, s) = signature.split_at(32);
+        *value = format!("ocm=:{}:", STANDARD.encode([r, &other_half(s)].concat()));
+        headers
     }
 
     /// The headers of a draft.
@@ -202,6 +238,21 @@ impl Signer {
     }
 }
 
+/// n - s, where n is the order of P-256 (SP 800-186 3.2.1.3): as good as s in a signature.
+fn other_half(s: &[u8]) -> Vec<u8> {
+    const N: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
+        0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (mut difference, mut borrow) = (vec![0; 32], false);
+    for at in (0..32).rev() {
+        let (less, under) = N[at].overflowing_sub(s[at]);
+        let (less, under_too) = less.overflowing_sub(u8::from(borrow));
+        (difference[at], borrow) = (less, under || under_too);
+    }
+    difference
+}
+
 /// Sends a draft with these headers, whoever signed them.
 pub(crate) async fn send_as_is(server: &TestServer, draft: &Draft, headers: &[(&'static str, String)]) -> Answer {
     let ask = server.ask("POST", &draft.sent_path).header("content-type", "application/json").body(&draft.sent_body);
@@ -211,11 +262,11 @@ pub(crate) async fn send_as_is(server: &TestServer, draft: &Draft, headers: &[(&
 impl Shared {
     fn key_id(&self) -> String {
         let name = if self.kind == Kind::Cavage { "signature" } else { "ecdsa-p256-sha256-1" };
-        format!("http://{}/ocm#{name}", self.address)
+        format!("http://{}/ocm#{}{name}", self.address, self.names.lock().unwrap())
     }
 
-    fn pem(&self) -> String {
-        let pkcs1 = self.keys.lock().unwrap().rsa.public_key().as_ref().to_vec();
+    fn pem(keys: &Keys) -> String {
+        let pkcs1 = keys.rsa.public_key().as_ref().to_vec();
         // 2048 bits: every length is of two bytes.
         let element = |tag: u8, content: &[u8]| {
             let length = u16::try_from(content.len()).unwrap().to_be_bytes();
@@ -226,8 +277,8 @@ impl Shared {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----", STANDARD.encode(whole))
     }
 
-    fn jwks(&self) -> Value {
-        let point = self.keys.lock().unwrap().p256.public_key().as_ref().to_vec();
+    fn jwks(&self, keys: &Keys) -> Value {
+        let point = keys.p256.public_key().as_ref().to_vec();
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": self.key_id(), "x": text(&point[1..33]), "y": text(&point[33..])}]})
     }
@@ -239,20 +290,28 @@ impl Shared {
         let files = json!([{"name": "file", "shareTypes": ["user"], "protocols": {"webdav": "/public.php/webdav/"}}]);
         let end_point = format!("http://{}/ocm", self.address);
         let mut document = json!({"enabled": true, "version": "1.1.0", "endPoint": end_point, "resourceTypes": files});
+        let below = path.strip_prefix(FOLDER).filter(|_| parts.method == "GET").map(str::to_owned);
+        let (folder, others) = if below.is_some() { (FOLDER, Some(Keys::of(&made()[1]))) } else { ("", None) };
+        let own = self.keys.lock().unwrap();
+        let keys = others.as_ref().unwrap_or(&own);
+        let path = below.unwrap_or(path);
+        if !path.is_empty() && path == *self.broken.lock().unwrap() {
+            return Response::builder().status(500).body(Full::default()).unwrap();
+        }
         let (status, told) = match (parts.method.as_str(), path.as_str(), self.kind) {
             ("GET", "/ocm-provider/", Kind::Cavage) => {
                 *self.asked.lock().unwrap() += 1;
-                document["publicKey"] = json!({"keyId": self.key_id(), "publicKeyPem": self.pem()});
+                document["publicKey"] = json!({"keyId": self.key_id(), "publicKeyPem": Shared::pem(keys)});
                 (200, document)
             }
             ("GET", "/.well-known/ocm", Kind::Message) => {
                 document["capabilities"] = json!(["http-sig"]);
-                document["jwksUri"] = json!(format!("http://{}/keys", self.address));
+                document["jwksUri"] = json!(format!("http://{}{folder}/keys", self.address));
                 (200, document)
             }
-            ("GET", "/keys", Kind::Message) => {
+            ("GET", "/keys" | "/.well-known/jwks.json", Kind::Message) => {
                 *self.asked.lock().unwrap() += 1;
-                (200, self.jwks())
+                (200, self.jwks(keys))
             }
             ("POST", _, _) => {
                 self.calls.lock().unwrap().push(Call { path, headers: parts.headers, body });

@@ -2,8 +2,7 @@
 
 use super::super::Federation;
 use super::Claims;
-use crate::domain::CloudId;
-use crate::remote::same_host;
+use crate::domain::{CloudId, SentShare, server_of};
 use crate::wire::invite::InviteAccepted;
 use crate::wire::ocm::{IncomingShare, Notification};
 
@@ -12,10 +11,9 @@ impl Federation {
     pub fn claims_of_offer(&self, share: &IncomingShare) -> Claims {
         let (owner, sender) = (CloudId::parse(&share.owner).ok(), CloudId::parse(&share.sender).ok());
         let uri = share.webdav.as_ref().and_then(|webdav| webdav.uri.as_deref());
-        let lies_at = |address: &CloudId| uri.is_some_and(|uri| same_host(&address.url(), uri).is_ok());
-        let at_sender = !owner.as_ref().is_some_and(lies_at) && sender.as_ref().is_some_and(lies_at);
-        let signer = if at_sender { sender.clone() } else { owner.clone() };
-        Claims { signers: signer.into_iter().collect(), named: owner.into_iter().chain(sender).collect() }
+        // What lacks one of both is refused, whoever signed it.
+        let signer = owner.as_ref().zip(sender.as_ref()).map(|(owner, sender)| server_of(owner, sender, uri).clone());
+        Claims { signers: signer.into_iter().collect(), named: owner.iter().cloned().chain(sender).collect(), owner }
     }
 
     /// A notification speaks for the server that has the other end of the share with that number and secret.
@@ -25,20 +23,51 @@ impl Federation {
             self.offers_known_by(id, secret).iter().map(|offer| offer.server().clone()).collect()
         } else {
             let sent = self.sent.opened_by(secret.expose()).filter(|sent| super::super::door::number(id) == Some(sent.share));
-            let asked = sent.iter().filter_map(|sent| sent.asked.as_ref().map(|asked| asked.by.clone()));
-            sent.iter().map(|sent| sent.to.clone()).chain(asked).collect()
+            sent.iter().map(|sent| says(&notification.kind, sent).clone()).collect()
         };
-        Claims { signers, named: Vec::new() }
+        Claims { signers, ..Claims::default() }
     }
 
     /// Who takes an invitation up speaks for their own server.
     pub fn claims_of_acceptance(&self, accepted: &InviteAccepted) -> Claims {
         let provider = CloudId::at("anybody", &accepted.provider).ok();
-        Claims { signers: provider.clone().into_iter().collect(), named: provider.into_iter().collect() }
+        Claims { signers: provider.clone().into_iter().collect(), named: provider.into_iter().collect(), owner: None }
     }
 
     /// Whoever exchanges a secret speaks for the receiver's server.
     pub fn claims_of_code(&self, code: &str) -> Claims {
-        Claims { signers: self.sent.opened_by(code).map(|sent| sent.to.clone()).into_iter().collect(), named: Vec::new() }
+        Claims { signers: self.sent.opened_by(code).map(|sent| sent.to.clone()).into_iter().collect(), ..Claims::default() }
+    }
+}
+
+/// Who says such a thing of a share that we sent: its receiver's server, but of what was shared on at its wish, the server that asked for it.
+fn says<'a>(kind: &str, sent: &'a SentShare) -> &'a CloudId {
+    match &sent.asked {
+        Some(asked) if matches!(kind, "RESHARE_UNDO" | "RESHARE_CHANGE_PERMISSION") => &asked.by,
+        Some(_) | None => &sent.to,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Asked, SentState, ShareId, ShareToken, UserName};
+
+    #[test]
+    fn f14_what_was_asked_for_is_taken_back_by_who_asked_and_answered_by_its_receiver() {
+        let address = |text: &str| CloudId::parse(text).unwrap();
+        let (to, by) = (address("carol@c.example"), address("bob@b.example"));
+        let asked = Some(Asked { by: by.clone(), id: "7".to_owned() });
+        let owner = UserName::parse("anna").unwrap();
+        let secret = ShareToken::from_random([7; 64]).unwrap();
+        let mut sent = SentShare { share: ShareId(1), to: to.clone(), owner, secret, state: SentState::Pending, asked };
+        for kind in ["RESHARE_UNDO", "RESHARE_CHANGE_PERMISSION"] {
+            assert_eq!(says(kind, &sent), &by, "{kind}");
+        }
+        for kind in ["SHARE_ACCEPTED", "SHARE_DECLINED", "REQUEST_RESHARE"] {
+            assert_eq!(says(kind, &sent), &to, "{kind}");
+        }
+        sent.asked = None;
+        assert_eq!(says("RESHARE_CHANGE_PERMISSION", &sent), &to);
     }
 }

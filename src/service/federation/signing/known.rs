@@ -1,25 +1,27 @@
 //! The keys of other servers. The first that a server signs with are kept for good (table 21): one that changes is refused until an administrator
-//! forgets it, as Nextcloud does; further ones beside them come from that server by https alone.
+//! forgets it, as Nextcloud does; further ones beside them come from that server by https alone. **Invariants:** keys are asked for where they are
+//! kept: below one host and folder, in one spelling, so that who has a folder of a host has no key of that host; they are kept once something
+//! came of a call, and nobody's are let go of for another server's.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use super::super::Federation;
-use super::Unproven;
+use super::{Believed, Unproven};
 use crate::domain::{CloudId, Timestamp};
 use crate::limits::SIGNING_HOSTS_MAX;
 use crate::service::Refusal;
 use crate::service::refusal::Result;
 use crate::store::{self, Batch, Record, Store, Table};
-use crate::wire::href;
 use crate::wire::signature::{Flaw, PublicKey, SERVER_KEYS_MAX};
 
 /// The keys of one server that has signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Signer {
-    /// `host[:port]`, lower case.
+    /// As [`name_of`] writes it.
     host: String,
     /// Its keys by their names.
     keys: Vec<(String, PublicKey)>,
@@ -34,26 +36,52 @@ impl Record for Signer {
     }
 }
 
+/// How a server is called where its keys are kept: `host[:port][/folder]`, lower case up to the folder, without the ports of http and https
+/// and without the dot at the end of a name, which are left out or written at will.
+pub(super) fn name_of(host: &str) -> String {
+    let (authority, folder) = host.split_once('/').unwrap_or((host, ""));
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => (name, port),
+        Some(_) | None => (authority, ""),
+    };
+    let mut written = name.trim_end_matches('.').to_ascii_lowercase();
+    if !matches!(port, "" | "80" | "443") {
+        written.extend([":", port]);
+    }
+    for part in folder.split('/').filter(|part| !part.is_empty()) {
+        written.extend(["/", part]);
+    }
+    written
+}
+
+/// How many servers' keys are kept.
+pub(super) fn count(store: &Store) -> std::result::Result<AtomicUsize, store::Error> {
+    Ok(AtomicUsize::new(store.list::<Signer>()?.len()))
+}
+
 /// A key that a signature is judged by, and what is to be kept if it fits.
+#[derive(Debug)]
 pub(super) struct Candidate {
+    /// What the server is called.
+    pub(super) host: String,
     pub(super) key: PublicKey,
     /// Set where something is new.
     keep: Option<Signer>,
     /// Whether the server is known already.
-    known: bool,
+    pub(super) known: bool,
 }
 
-/// The server in the name of a key: `https://h.example:8443/ocm#signature`, `h.example#key1`.
+/// The host in the name of a key: `https://h.example:8443/ocm#signature`, `h.example#key1`.
 pub(super) struct Origin(String);
 
 impl Origin {
     pub(super) fn of(key_id: &str) -> Origin {
         let bare = key_id.split('#').next().unwrap_or_default();
-        Origin(CloudId::parse(&["-@", bare].concat()).map(|address| address.authority().to_owned()).unwrap_or_default())
+        Origin(CloudId::parse(&["-@", bare].concat()).map(|address| name_of(address.authority())).unwrap_or_default())
     }
 
     pub(super) fn is(&self, authority: &str) -> bool {
-        !self.0.is_empty() && href::same_authority(&self.0, authority)
+        !self.0.is_empty() && self.0 == name_of(authority)
     }
 }
 
@@ -64,34 +92,40 @@ impl fmt::Display for Origin {
 }
 
 impl Federation {
-    /// The keys that a server has signed with, if it has.
-    pub(super) fn known_signer(&self, authority: &str) -> std::result::Result<Option<Signer>, store::Error> {
-        self.store.get::<Signer>(authority.as_bytes())
+    /// What a server is called that has signed, if it has: itself, or the host whose folder it lives in. Who signs from a folder of a host says
+    /// nothing of the host.
+    pub(super) fn has_signed(&self, server: &CloudId) -> std::result::Result<Option<String>, store::Error> {
+        for name in [name_of(server.authority()), name_of(server.host())] {
+            if self.store.get::<Signer>(name.as_bytes())?.is_some() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// The key of a name, as it is known or as its server publishes it.
     pub(super) async fn key_of(&self, server: &CloudId, name: &str, from: IpAddr) -> std::result::Result<Candidate, Unproven> {
-        let host = server.authority();
-        let known = self.known_signer(host)?;
+        let host = name_of(server.host());
+        let known = self.store.get::<Signer>(host.as_bytes())?;
         if let Some((_, key)) = known.iter().flat_map(|known| &known.keys).find(|(id, _)| id == name) {
-            return Ok(Candidate { key: key.clone(), keep: None, known: true });
+            return Ok(Candidate { host, key: key.clone(), keep: None, known: true });
         }
         // Who calls makes us knock at a server; not without end (attack F9).
         if let Some(wait) = self.knocks.address_waits(from) {
             return Err(Unproven::Throttled(wait));
         }
         self.knocks.failed(from, "key");
-        let published = self.remotes.keys_of(server).await.map_err(|error| {
+        let published = self.remotes.keys_of(&host, name).await.map_err(|error| {
             tracing::info!(remote.host = host, %error, "the keys of another server cannot be asked for");
             Unproven::Unreachable
         })?;
         let found = published.keys.iter().find(|(id, _)| id == name);
-        let key = found.map(|(_, key)| key.clone()).ok_or_else(|| Unproven::NoKey(host.to_owned()))?;
+        let key = found.map(|(_, key)| key.clone()).ok_or_else(|| Unproven::NoKey(host.clone()))?;
         let was_known = known.is_some();
         if was_known && !published.secure {
-            return Err(Unproven::Insecure(host.to_owned()));
+            return Err(Unproven::Insecure(host));
         }
-        let mut signer = known.unwrap_or_else(|| Signer { host: host.to_owned(), keys: Vec::new(), since: self.clock.now() });
+        let mut signer = known.unwrap_or_else(|| Signer { host: host.clone(), keys: Vec::new(), since: self.clock.now() });
         // What is kept stays: a published key never takes the place of one.
         if signer.keys.len() >= SERVER_KEYS_MAX {
             return Err(
@@ -104,27 +138,15 @@ impl Federation {
                 signer.keys.push((id, key));
             }
         }
-        Ok(Candidate { key, keep: Some(signer), known: was_known })
+        Ok(Candidate { host, key, keep: Some(signer), known: was_known })
     }
 
-    /// Keeps the keys of a server that has signed.
-    pub(super) async fn keep_keys(&self, candidate: Candidate) -> std::result::Result<(), Unproven> {
-        let Some(signer) = candidate.keep else { return Ok(()) };
-        let batch = Batch::new();
-        let batch = if candidate.known { batch } else { make_room(&self.store, batch)?.absent::<Signer>(&signer.key()) };
-        match self.store.commit(batch.put(&signer)).await {
-            Ok(()) => tracing::info!(remote.host = signer.host, "another server signs its calls from now on; its keys are kept"),
-            // It came twice at once.
-            Err(store::Error::Conflict) => {
-                let there = self.known_signer(&signer.host)?;
-                let same = there.is_some_and(|there| there.keys.iter().any(|(_, key)| *key == candidate.key));
-                if !same {
-                    return Err(Unproven::Wrong(signer.host));
-                }
-            }
-            Err(error) => return Err(error.into()),
+    /// Keeps the keys of a server whose call was believed and taken. What cannot be kept is asked for again at its next call.
+    pub async fn keep_keys(&self, believed: Believed) {
+        let Some((signer, known)) = believed.keep else { return };
+        if let Err(error) = keep(&self.store, &self.signatures.kept, &signer, known).await {
+            tracing::warn!(remote.host = signer.host, %error, "the keys of another server cannot be kept");
         }
-        Ok(())
     }
 
     /// Forgets the keys of a server, and that it signs: its next signed call brings them anew.
@@ -132,24 +154,45 @@ impl Federation {
     /// # Errors
     /// Where none are kept.
     pub async fn forget_keys(&self, host: &str) -> Result<()> {
-        let host = crate::service::trust::parse_host(host)?;
-        if self.known_signer(&host)?.is_none() {
-            return Err(Refusal::not_found(format!("no key of {host} is kept")));
+        let wrong = |_error| Refusal::usage("a server is written host, host:port or host/folder");
+        let host = name_of(CloudId::at("-", host.trim()).map_err(wrong)?.host());
+        let batch = Batch::new().present::<Signer>(host.as_bytes()).delete::<Signer>(host.as_bytes());
+        match self.store.commit(batch).await {
+            Ok(()) => {}
+            Err(store::Error::Conflict) => return Err(Refusal::not_found(format!("no key of {host} is kept"))),
+            Err(error) => return Err(error.into()),
         }
-        self.store.commit(Batch::new().delete::<Signer>(host.as_bytes())).await?;
+        self.signatures.kept.fetch_sub(1, Ordering::Relaxed);
         tracing::info!(remote.host = host, "the keys of another server were forgotten");
         Ok(())
     }
 }
 
-/// Lets go of the server that has signed for longest, where there is no room for another one.
-fn make_room(store: &Store, batch: Batch) -> std::result::Result<Batch, store::Error> {
-    let all = store.list::<Signer>()?;
-    if all.len() < SIGNING_HOSTS_MAX {
-        return Ok(batch);
+impl Candidate {
+    /// What is to be kept if something comes of the call.
+    pub(super) fn believed(self) -> Believed {
+        Believed { keep: self.keep.map(|signer| (signer, self.known)) }
     }
-    tracing::warn!("keys of too many servers are kept: the oldest is forgotten");
-    Ok(all.iter().min_by_key(|signer| signer.since).map_or(batch, |oldest| Batch::new().delete::<Signer>(&oldest.key())))
+}
+
+/// Writes keys down. Where there is no room nothing is: the keys of a server that may be pretended to be are not given up for a new one's.
+async fn keep(store: &Store, kept: &AtomicUsize, signer: &Signer, known: bool) -> std::result::Result<(), store::Error> {
+    if !known && kept.load(Ordering::Relaxed) >= SIGNING_HOSTS_MAX {
+        tracing::warn!(remote.host = signer.host, "keys of {SIGNING_HOSTS_MAX} servers are kept, which is all that there is room for");
+        return Ok(());
+    }
+    let batch = Batch::new().put(signer);
+    let batch = if known { batch.present::<Signer>(&signer.key()) } else { batch.absent::<Signer>(&signer.key()) };
+    match store.commit(batch).await {
+        Ok(()) => {
+            kept.fetch_add(usize::from(!known), Ordering::Relaxed);
+            tracing::info!(remote.host = signer.host, "another server signs its calls; its keys are kept");
+            Ok(())
+        }
+        // It came twice at once, or was forgotten just now: its next call brings what is missing.
+        Err(store::Error::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -170,5 +213,54 @@ mod tests {
             assert!(!Origin::of(strange).is("h.example") && !Origin::of(strange).is(""), "{strange}");
         }
         assert!(Origin::of("https://h.example:443/x").is("h.example"));
+    }
+
+    #[test]
+    fn f14_a_server_has_one_name_however_it_is_written() {
+        let check = |text: &str, expected: &str| {
+            let address = CloudId::at("alice", text).unwrap();
+            assert_eq!(name_of(address.host()), expected, "{text}");
+            assert_eq!(name_of(expected), expected);
+        };
+        for text in [
+            "h.example",
+            "H.example.",
+            "https://h.example:443",
+            "http://h.example:443/",
+            "http://h.example:80",
+            "h.example.:80",
+            "h.example/index.php",
+        ] {
+            check(text, "h.example");
+        }
+        for text in ["h.example:8443", "H.Example.:8443", "http://h.example:8443/"] {
+            check(text, "h.example:8443");
+        }
+        check("https://h.example:443//cloud/", "h.example/cloud");
+        check("[::1]:80", "[::1]");
+        check("[::1]:8080", "[::1]:8080");
+        assert!(Origin::of("https://h.example.:443/ocm#k").is("h.example") && Origin::of("h.example#k").is("h.example.:443"));
+        assert!(!Origin::of("https://h.example:8443/ocm#k").is("h.example"));
+    }
+
+    #[tokio::test]
+    async fn f14_where_there_is_no_room_nobody_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), store::Options::default()).unwrap();
+        let signer = |host: &str, byte: u8| {
+            let keys = vec![("k".to_owned(), PublicKey::Ed25519(vec![byte; 32]))];
+            Signer { host: host.to_owned(), keys, since: 0 }
+        };
+        let kept = count(&store).unwrap();
+        keep(&store, &kept, &signer("true.example", 1), false).await.unwrap();
+        assert_eq!((count(&store).unwrap().into_inner(), kept.load(Ordering::Relaxed)), (1, 1));
+        let full = AtomicUsize::new(SIGNING_HOSTS_MAX);
+        keep(&store, &full, &signer("new.example", 2), false).await.unwrap();
+        assert_eq!(store.list::<Signer>().unwrap(), [signer("true.example", 1)]);
+        // What is known may change all the same; what came twice at once changes nothing.
+        keep(&store, &full, &signer("true.example", 3), true).await.unwrap();
+        keep(&store, &kept, &signer("true.example", 4), false).await.unwrap();
+        assert_eq!(store.list::<Signer>().unwrap(), [signer("true.example", 3)]);
+        store.close();
     }
 }

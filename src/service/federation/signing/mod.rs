@@ -2,7 +2,7 @@
 //!
 //! A call is judged before anything is done for it. **Invariants:** the server that a call speaks for is known before its key is asked for, and
 //! it alone is asked; the key that a server first signed with stays its key until an administrator forgets it; who has signed once is
-//! not believed without a signature. What these calls do is the same done twice; a signature is taken once all the same, as long as it is
+//! not believed without a signature, nor by another server's where that says whose a share is. What these calls do is the same done twice; a signature is taken once all the same, as long as it is
 //! fresh, as far back as this run of the server remembers.
 
 mod claims;
@@ -11,14 +11,15 @@ mod known;
 mod seen;
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use url::Url;
 
-use self::known::Origin;
-use self::seen::Seen;
+use self::known::{Origin, Signer, name_of};
+use self::seen::{Came, Seen};
 use super::Federation;
 use crate::domain::{Clock, CloudId, Signing, Timestamp};
 use crate::limits::SIGNATURE_AGE_MAX_SECONDS;
@@ -26,12 +27,12 @@ use crate::remote::{Identity, KeyNames, Keys, Remotes};
 use crate::service::Refusal;
 use crate::service::refusal::Result;
 use crate::service::setup::{Options, signing_keys_file};
-use crate::store;
+use crate::store::{self, Store};
 use crate::wire::href;
 use crate::wire::signature::{Algorithm, Flaw, PublicKey, Signed, cavage, check_content_digest, check_digest, joined, message, pem};
 
-/// A call as it came, for its signature.
-#[derive(Debug, Clone, Copy)]
+/// A call as it came, for its signature. Its `Debug` leaves headers and body out: secrets of shares stand there.
+#[derive(Clone, Copy)]
 pub struct Presented<'a> {
     /// Its method.
     pub method: &'a Method,
@@ -47,6 +48,13 @@ pub struct Presented<'a> {
     pub from: IpAddr,
 }
 
+impl std::fmt::Debug for Presented<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = (self.method, self.host, self.body.len(), self.from);
+        formatter.debug_tuple("Presented").field(&shown).finish()
+    }
+}
+
 /// The servers that a call speaks for.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
@@ -54,6 +62,15 @@ pub struct Claims {
     pub signers: Vec<CloudId>,
     /// If one of these has signed before, the call must be signed.
     pub named: Vec<CloudId>,
+    /// Whose share it is said to be, which nobody but the server of this address can say.
+    pub owner: Option<CloudId>,
+}
+
+/// What is to be kept of a server whose call is believed, once something came of the call: [`Federation::keep_keys`].
+#[derive(Debug, Default)]
+#[must_use = "the keys of the server are kept by it"]
+pub struct Believed {
+    keep: Option<(Signer, bool)>,
 }
 
 /// Why a call is not believed, in words for the administrator of the server that sent it.
@@ -125,18 +142,20 @@ pub(in crate::service) struct Signatures {
     mode: Signing,
     published: Option<Published>,
     seen: Seen,
+    /// How many servers' keys are kept.
+    kept: AtomicUsize,
 }
 
 /// Reads or makes the keys, where calls are signed, and tells the client of other servers who we are.
 ///
 /// # Errors
 /// Where the keys cannot be made or read.
-pub(in crate::service) async fn open(options: &Options, remotes: &Remotes, clock: &Clock) -> Result<Signatures> {
+pub(in crate::service) async fn open(options: &Options, store: &Store, remotes: &Remotes, clock: &Clock) -> Result<Signatures> {
     let (mode, public_url) = (options.signatures, &options.public_url);
     let keys = if mode == Signing::Off { None } else { Some(file::open(signing_keys_file(&options.data)).await?) };
     let published = keys.as_ref().map(|keys| published(keys, public_url, mode == Signing::Required));
     remotes.identify(Identity { public_url: public_url.clone(), clock: clock.clone(), keys });
-    Ok(Signatures { mode, published, seen: Seen::default() })
+    Ok(Signatures { mode, published, seen: Seen::default(), kept: known::count(store)? })
 }
 
 fn published(keys: &Keys, public_url: &str, required: bool) -> Published {
@@ -204,8 +223,8 @@ impl Federation {
             Signing::On => {}
         }
         for server in claims.named.iter().chain(&claims.signers) {
-            if self.known_signer(server.authority())?.is_some() {
-                return Err(Unproven::Downgraded(server.authority().to_owned()));
+            if let Some(name) = self.has_signed(server)? {
+                return Err(Unproven::Downgraded(name));
             }
         }
         Ok(())
@@ -215,17 +234,17 @@ impl Federation {
     ///
     /// # Errors
     /// [`Unproven`].
-    pub async fn believe(&self, call: &Presented<'_>, claims: &Claims) -> std::result::Result<(), Unproven> {
+    pub async fn believe(&self, call: &Presented<'_>, claims: &Claims) -> std::result::Result<Believed, Unproven> {
         if self.signatures.mode == Signing::Off {
-            return Ok(());
+            return Ok(Believed::default());
         }
         let (signature, signed_at) = match self.read(call) {
             Ok(Some(read)) => read,
-            Ok(None) => return self.believe_unsigned(claims),
+            Ok(None) => return self.believe_unsigned(claims).map(|()| Believed::default()),
             Err(unproven) => return Err(noted(unproven, call)),
         };
         if claims.signers.is_empty() {
-            return Ok(());
+            return Ok(Believed::default());
         }
         self.proven(call, claims, &signature, signed_at).await.map_err(|unproven| noted(unproven, call))
     }
@@ -260,25 +279,32 @@ impl Federation {
         claims: &Claims,
         signature: &Signature,
         signed_at: Timestamp,
-    ) -> std::result::Result<(), Unproven> {
+    ) -> std::result::Result<Believed, Unproven> {
         let origin = Origin::of(signature.key_id());
         let signer = claims.signers.iter().find(|server| origin.is(server.authority()));
         let signer = signer.ok_or_else(|| Unproven::OtherOrigin(origin.to_string()))?;
-        let known = self.key_of(signer, signature.key_id(), call.from).await?;
-        if !self.fits(call, signature, &known.key)? {
-            let ours = self.is_own_host(call.host);
-            return Err(if ours { Unproven::Wrong(signer.authority().to_owned()) } else { Unproven::OtherHost });
+        // A share that lies at its sender: that server proves itself, and not whose the share is.
+        if let Some(owner) = claims.owner.as_ref().filter(|owner| name_of(owner.host()) != name_of(signer.host()))
+            && (self.signatures.mode == Signing::Required || self.has_signed(owner)?.is_some())
+        {
+            return Err(Unproven::OtherOrigin(origin.to_string()));
         }
+        let candidate = self.key_of(signer, signature.key_id(), call.from).await?;
+        let Some(algorithm) = self.fits(call, signature, &candidate.key)? else {
+            return Err(if self.is_own_host(call.host) { Unproven::Wrong(candidate.host) } else { Unproven::OtherHost });
+        };
         // Only now: what is not its server's fills no memory of ours.
         let until = signed_at.saturating_add(SIGNATURE_AGE_MAX_SECONDS);
-        self.signatures.seen.first(signer.authority(), signature.bytes(), until, self.clock.now())?;
-        self.keep_keys(known).await
+        let bytes = algorithm.unchangeable(signature.bytes());
+        let came = Came { host: &candidate.host, known: candidate.known, signature: bytes, until };
+        self.signatures.seen.first(came, self.clock.now())?;
+        Ok(candidate.believed())
     }
 
-    /// Whether a signature is of this call, by this key. Its client knew us by one of our names, and a proxy may have changed scheme, host and
+    /// By what a signature is of this call and of this key, if it is. Its client knew us by one of our names, and a proxy may have changed scheme, host and
     /// path: what was signed must be a URL of ours, and it does not matter by which it came.
-    fn fits(&self, call: &Presented<'_>, signature: &Signature, key: &PublicKey) -> std::result::Result<bool, Unproven> {
-        let Some(algorithm) = signature.algorithm(key) else { return Ok(false) };
+    fn fits(&self, call: &Presented<'_>, signature: &Signature, key: &PublicKey) -> std::result::Result<Option<Algorithm>, Unproven> {
+        let Some(algorithm) = signature.algorithm(key) else { return Ok(None) };
         let public = Url::parse(&self.public_url).ok();
         let authority = public.as_ref().map(|url| url.authority().to_owned()).unwrap_or_default();
         let prefix = public.as_ref().map(|url| url.path().trim_end_matches('/')).unwrap_or_default();
@@ -294,11 +320,11 @@ impl Federation {
             for (host, path) in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host, path))) {
                 let request = Signed { method: call.method.as_str(), scheme, host, path, headers: call.headers };
                 if key.verifies(algorithm, signature.text(&request)?.as_bytes(), signature.bytes()) {
-                    return Ok(true);
+                    return Ok(Some(algorithm));
                 }
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether `host[:port]` is a name of ours.
@@ -329,6 +355,6 @@ fn date_of(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 impl Default for Signatures {
     fn default() -> Signatures {
-        Signatures { mode: Signing::Off, published: None, seen: Seen::default() }
+        Signatures { mode: Signing::Off, published: None, seen: Seen::default(), kept: AtomicUsize::default() }
     }
 }
