@@ -189,7 +189,9 @@ pub const USER_OFFERS_MAX: usize = 200;
 pub const USER_HOST_OFFERS_MAX: usize = 20;
 /// Most offers that nobody has answered, of all users.
 pub const OFFERS_MAX: usize = 20_000;
-/// Most offers that one address makes at once, and in an hour after that.
+/// Most of them that are to members of groups: one call makes many, and must not keep out what is for one user.
+pub const GROUP_OFFERS_WAITING_MAX: usize = 5_000;
+/// Most offers that one address makes at once, and in an hour after that; one to a group is one for each of its members.
 pub const ADDRESS_OFFERS_MAX: u32 = 60;
 /// Most members of a group that users of other servers share with: each gets an offer.
 pub const GROUP_OFFERS_MAX: usize = 500;

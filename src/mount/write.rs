@@ -300,6 +300,20 @@ impl MountHandle {
         self.state()
     }
 
+    /// Asks the remote for the root as a poll does, only sooner, and tells what state that led to: for what others say of the share. It takes back
+    /// nothing of what was learnt of failures: none while the remote is not to be asked.
+    pub async fn look_early(self: &Arc<Self>) -> Option<crate::domain::MountState> {
+        let paused = {
+            let live = self.live();
+            live.record.state != crate::domain::MountState::Online && Instant::now() < live.next_try
+        };
+        if paused {
+            return None;
+        }
+        self.poll(Instant::now()).await;
+        Some(self.state())
+    }
+
     /// Asks for the root and what is in it, whatever its etag says: the rights of a share may change without it.
     ///
     /// # Errors

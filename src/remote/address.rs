@@ -5,9 +5,17 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::timeout;
 use url::{Host, Url};
+
+use crate::domain::CloudId;
+use crate::remote::Remotes;
+
+/// How long the addresses of a name are waited for.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where addresses of names come from.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +34,23 @@ impl Names {
             Names::System => Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()),
             Names::Fixed(table) => table.get(name).cloned().ok_or_else(|| io::Error::other(UnknownName)),
         }
+    }
+}
+
+impl Remotes {
+    /// Whether an address is one of those that the name of a server leads to. Nothing is asked of that server.
+    ///
+    /// # Errors
+    /// Where the name leads nowhere now.
+    pub async fn is_at(&self, server: &CloudId, address: IpAddr) -> io::Result<bool> {
+        let url = Url::parse(&server.url()).map_err(io::Error::other)?;
+        let found = match url.host() {
+            Some(Host::Ipv4(own)) => vec![IpAddr::V4(own)],
+            Some(Host::Ipv6(own)) => vec![IpAddr::V6(own)],
+            Some(Host::Domain(name)) => timeout(LOOKUP_TIMEOUT, self.inner.names.lookup(name)).await??,
+            None => Vec::new(),
+        };
+        Ok(found.iter().any(|own| own.to_canonical() == address.to_canonical()))
     }
 }
 

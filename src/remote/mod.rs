@@ -79,6 +79,8 @@ pub struct Timeouts {
     pub source_stall: Duration,
     /// The whole of an answer that is no file: a listing, a page.
     pub answer: Duration,
+    /// The whole of a question for which somebody waits in front of a page. Whatever fails to be reached is said at the end of it (attack F9).
+    pub ask: Duration,
     /// First pause of an open breaker; doubles with each failure.
     pub breaker_pause: Duration,
     /// Longest pause of an open breaker.
@@ -93,6 +95,7 @@ impl Default for Timeouts {
             stall: Duration::from_secs(30),
             source_stall: Duration::from_secs(120),
             answer: Duration::from_secs(300),
+            ask: Duration::from_secs(8),
             breaker_pause: Duration::from_secs(2),
             breaker_pause_max: Duration::from_secs(60),
         }

@@ -245,6 +245,8 @@ fn background(tasks: &Tasks, services: &Services) {
     tasks.spawn_until_stop(async move { sent.federation().follow_ends().await });
     let trusting = services.clone();
     tasks.spawn_until_stop(async move { trusting.federation().follow_trusted().await });
+    let asking = services.clone();
+    tasks.spawn_until_stop(async move { asking.federation().follow_asked().await });
     let exporting = services.clone();
     tasks.spawn_until_stop(async move {
         loop {

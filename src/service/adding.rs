@@ -3,8 +3,6 @@
 //!
 //! Everything in it was written by a stranger. Nothing is asked of the other server before the user has seen which one it is.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
@@ -13,8 +11,6 @@ use super::mounts::Mounting;
 use crate::domain::{Mount, Name, Secret, ShareToken, User};
 use crate::remote::{ProbeFault, Receiver};
 
-/// How long the other server is asked; whatever fails to be reached is said at the end of it (attack F9).
-const ASK_TIME: Duration = Duration::from_secs(8);
 /// Longest address of a server, in bytes.
 const REMOTE_BYTES_MAX: usize = 512;
 /// Longest name of a share and of its owner that is looked at, in bytes.
@@ -126,7 +122,7 @@ impl Mounting {
             return Err(NotAdded::Ourselves);
         }
         self.not_denied(&link.url()).map_err(NotAdded::Refused)?;
-        let end = Instant::now() + ASK_TIME;
+        let end = Instant::now() + self.remotes.timeouts().ask;
         let asked = timeout_at(end, Box::pin(self.remotes.probe(&link.url(), password))).await;
         let fault = match asked.map_err(|_elapsed| ProbeFault::Unreachable).flatten() {
             Ok(probe) => {

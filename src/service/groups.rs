@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::Refusal;
 use super::accounts::usable_display_name;
@@ -25,6 +25,8 @@ type Observer = Box<dyn Fn(GroupName) -> Pin<Box<dyn Future<Output = Result<()>>
 pub struct Groups {
     store: Store,
     observer: OnceLock<Observer>,
+    /// Rung after each change.
+    changed: Notify,
     /// By folded name.
     groups: RwLock<HashMap<String, Arc<Group>>>,
     /// One change at a time.
@@ -38,7 +40,7 @@ impl Groups {
     /// Where the store cannot be read.
     pub fn open(store: Store) -> Result<Groups> {
         let groups = store.list::<Group>()?.into_iter().map(|group| (group.name.folded(), Arc::new(group))).collect();
-        Ok(Groups { store, observer: OnceLock::new(), groups: RwLock::new(groups), changing: Mutex::default() })
+        Ok(Groups { store, observer: OnceLock::new(), changed: Notify::new(), groups: RwLock::new(groups), changing: Mutex::default() })
     }
 
     /// Calls `observer` after each change of a group; set once.
@@ -46,7 +48,13 @@ impl Groups {
         let _known = self.observer.set(observer);
     }
 
+    /// Waits for the next change of a group; for one who waits.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     async fn tell(&self, name: &GroupName) -> Result<()> {
+        self.changed.notify_one();
         match self.observer.get() {
             Some(observer) => observer(name.clone()).await,
             None => Ok(()),

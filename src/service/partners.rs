@@ -50,10 +50,13 @@ pub struct Servers {
 }
 
 /// Where a URL leads.
+#[derive(Debug, PartialEq, Eq)]
 struct Place {
     host: String,
     port: u16,
     default_port: u16,
+    /// Where on the host, without a slash at its end.
+    folder: String,
 }
 
 impl Place {
@@ -63,7 +66,21 @@ impl Place {
         let scheme = if url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) { "http://" } else { "https://" };
         let url = Url::parse(&[scheme, rest].concat()).ok()?;
         let default_port = if scheme == "http://" { 80 } else { 443 };
-        Some(Place { host: bare(url.host_str()?), port: url.port().unwrap_or(default_port), default_port })
+        let folder = url.path().trim_end_matches('/').to_owned();
+        Some(Place { host: bare(url.host_str()?), port: url.port().unwrap_or(default_port), default_port, folder })
+    }
+
+    /// Whether both are on one server: the same port, or the usual one of each.
+    fn is_beside(&self, other: &Place) -> bool {
+        let usual = |place: &Place| place.port == place.default_port;
+        self.host == other.host && (self.port == other.port || (usual(self) && usual(other)))
+    }
+
+    /// As a trusted server is listed: `host[:port][/folder]`, and before it `http://` where it has no TLS.
+    fn listed(&self) -> String {
+        let scheme = if self.default_port == 80 { "http://" } else { "" };
+        let port = if self.port == self.default_port { String::new() } else { format!(":{}", self.port) };
+        [scheme, &self.host, &port, &self.folder].concat()
     }
 }
 
@@ -94,6 +111,19 @@ impl Servers {
         let port = safe.port().or(plain.port());
         let host = safe.host_str().map(bare).filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         Ok(Servers { below, host, port })
+    }
+
+    /// One server as a whole, no wildcard and no folder of it.
+    ///
+    /// # Errors
+    /// As [`Servers::parse`].
+    pub(super) fn whole(text: &str) -> Result<Servers> {
+        let whole = text.trim();
+        let rest = whole.split_once("://").map_or(whole, |(_, rest)| rest);
+        if rest.trim_end_matches('/').contains('/') {
+            return Err(Refusal::usage(format!("a server is renamed with all its folders: write host or host:port, not `{text}`")));
+        }
+        Servers::one(text)
     }
 
     /// One server, no wildcard.
@@ -177,7 +207,7 @@ pub struct Lists {
     pub allow: BTreeSet<Servers>,
     /// Who takes no part, whatever else is said.
     pub deny: BTreeSet<Servers>,
-    /// Single servers that are trusted, as `host[:port]`.
+    /// Single servers that are trusted, as `[http://]host[:port][/folder]`.
     pub trusted: BTreeMap<String, Trusted>,
 }
 
@@ -206,10 +236,23 @@ impl Record for Stored {
     }
 }
 
+/// The lists as they hold, with the trusted servers as they were read: nobody reads them again for each request.
+struct Holding {
+    lists: Arc<Lists>,
+    trusted: Vec<(Place, Trusted)>,
+}
+
+impl From<Lists> for Holding {
+    fn from(lists: Lists) -> Holding {
+        let trusted = lists.trusted.iter().filter_map(|(server, trusted)| Some((Place::of(server)?, *trusted))).collect();
+        Holding { lists: Arc::new(lists), trusted }
+    }
+}
+
 /// The lists of a server, in memory as in the store.
 pub struct Partners {
     store: Store,
-    current: RwLock<Arc<Lists>>,
+    current: RwLock<Arc<Holding>>,
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -221,12 +264,18 @@ impl Partners {
     pub(super) fn open(store: Store) -> Result<Partners> {
         let stored = store.get::<Stored>(KEY)?.map(|Stored(text)| serde_json::from_str(&text));
         let lists = stored.transpose().map_err(|error| Refusal::failed(format!("the lists of other servers cannot be read: {error}")))?;
-        Ok(Partners { store, current: RwLock::new(Arc::new(lists.unwrap_or_default())), changing: Default::default() })
+        let lists: Option<Lists> = lists;
+        let holding = Holding::from(lists.unwrap_or_default());
+        Ok(Partners { store, current: RwLock::new(Arc::new(holding)), changing: Default::default() })
+    }
+
+    fn holding(&self) -> Arc<Holding> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The lists now.
     pub fn current(&self) -> Arc<Lists> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.holding().lists)
     }
 
     /// Whether no list keeps any server out.
@@ -243,9 +292,12 @@ impl Partners {
 
     /// Whether the server at a URL takes part in federated sharing.
     pub fn takes_part(&self, url: &str) -> bool {
-        let lists = self.current();
-        let listed = || Place::of(url).is_some_and(|place| lists.allow.iter().any(|servers| servers.holds(&place)));
-        !self.is_denied(url) && (lists.mode == Mode::Open || listed() || self.trusted(url).is_some())
+        let holding = self.holding();
+        let lists = &holding.lists;
+        let listed = |place: &Place| {
+            lists.allow.iter().any(|servers| servers.holds(place)) || holding.trusted.iter().any(|(server, _)| server.is_beside(place))
+        };
+        !self.is_denied(url) && (lists.mode == Mode::Open || Place::of(url).is_some_and(|place| listed(&place)))
     }
 
     /// [`Partners::takes_part`] for the server of an address.
@@ -259,16 +311,11 @@ impl Partners {
         Err(Refusal::refused(format!("the administrator does not allow sharing with users of {}", address.authority())))
     }
 
-    /// What was decided about the server at a URL, where it is trusted. A denied one is not.
-    fn trusted(&self, url: &str) -> Option<Trusted> {
-        let lists = self.current();
-        let known = lists.trusted.iter().find(|(host, _)| Servers::one(host).is_ok_and(|server| server.is(url)));
-        known.map(|(_, trusted)| *trusted).filter(|_| !self.is_denied(url))
-    }
-
-    /// Whether what users of the server at a URL share is taken without asking the receiver.
+    /// Whether what users of the server at a URL share is taken without asking the receiver. Trust means one server: its folder where it lives in
+    /// one, and https unless the administrator wrote http. A denied one is not trusted.
     pub fn accepts_from(&self, url: &str) -> bool {
-        self.trusted(url).is_some_and(|trusted| trusted.auto_accept)
+        let accepts = |place: &Place| self.holding().trusted.iter().any(|(server, trusted)| trusted.auto_accept && server == place);
+        Place::of(url).is_some_and(|place| accepts(&place)) && !self.is_denied(url)
     }
 
     /// Trusts a server, or changes in what.
@@ -276,7 +323,7 @@ impl Partners {
     /// # Errors
     /// Where it cannot be read, or too many are trusted.
     pub async fn trust(&self, host: &str, trusted: Trusted) -> Result<String> {
-        let server = Servers::one(host)?.to_string();
+        let server = trusted_name(host)?;
         let host = server.clone();
         self.change(move |lists| {
             lists.trusted.insert(host, trusted);
@@ -291,7 +338,7 @@ impl Partners {
     /// # Errors
     /// Where it was not trusted.
     pub async fn distrust(&self, host: &str) -> Result<String> {
-        let server = Servers::one(host)?.to_string();
+        let server = trusted_name(host)?;
         if !self.current().trusted.contains_key(&server) {
             return Err(Refusal::not_found(format!("{server} is not trusted; `causeway remote trusted list` shows what is")));
         }
@@ -342,8 +389,12 @@ impl Partners {
     /// The lists with a server under another name, and their record. What is denied stays so.
     pub(super) fn renamed(&self, old: &Servers, new: &Servers) -> Result<(Lists, Stored)> {
         let mut lists = Lists::clone(&self.current());
-        if let Some(trusted) = lists.trusted.remove(&old.to_string()) {
-            lists.trusted.insert(new.to_string(), trusted);
+        for (server, trusted) in self.current().trusted.iter().filter(|(server, _)| old.is(server)) {
+            let url = if server.contains("://") { server.clone() } else { ["https://", server].concat() };
+            if let Some(place) = new.put_into(&url).and_then(|url| Place::of(&url)) {
+                lists.trusted.remove(server);
+                lists.trusted.insert(place.listed(), *trusted);
+            }
         }
         if lists.allow.remove(old) {
             lists.allow.insert(new.clone());
@@ -359,8 +410,18 @@ impl Partners {
 
     /// Lets lists hold whose record is stored.
     pub(super) fn publish(&self, lists: Lists) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(lists.into());
     }
+}
+
+/// A server as the list of trusted ones has it.
+fn trusted_name(text: &str) -> Result<String> {
+    Servers::one(text)?;
+    let whole = text.trim();
+    if whole.contains(['?', '#', '@']) {
+        return Err(Refusal::usage(format!("name one server, host or host:port, not `{text}`")));
+    }
+    Place::of(whole).map(|place| place.listed()).ok_or_else(|| Refusal::usage(format!("name one server, host or host:port, not `{text}`")))
 }
 
 fn stored(lists: &Lists) -> Result<Stored> {
@@ -402,6 +463,30 @@ mod tests {
         assert!(server.is("https://cloud.example/") && server.is("http://cloud.example") && !server.is("https://cloud.example:8443"));
     }
 
+    #[tokio::test]
+    async fn f1_trust_means_one_server_with_its_scheme_and_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let partners = Partners::open(Store::open(folder.path(), Options::default()).unwrap()).unwrap();
+        for (typed, listed, yes, no) in [
+            ("Plain.example:443", "plain.example", "https://plain.example/", "http://plain.example"),
+            ("http://h.example:8080/", "http://h.example:8080", "http://h.example:8080", "https://h.example:8080"),
+            ("https://f.example/oc/", "f.example/oc", "https://f.example/oc", "https://f.example"),
+        ] {
+            assert_eq!(partners.trust(typed, Trusted { auto_accept: true }).await.unwrap(), listed);
+            assert!(partners.accepts_from(yes) && !partners.accepts_from(no), "{typed}");
+            assert!(!partners.accepts_from(&[yes.trim_end_matches('/'), "/evil"].concat()), "{typed}");
+        }
+        partners.set(ListChange { mode: Some(Mode::Listed), ..ListChange::default() }).await.unwrap();
+        assert!(partners.takes_part("https://f.example/dav/x") && !partners.takes_part("https://f.example:1/oc"));
+        let (old, new) = (Servers::whole("f.example").unwrap(), Servers::whole("new.example:81").unwrap());
+        assert!(partners.renamed(&old, &new).unwrap().0.trusted.contains_key("new.example:81/oc"));
+        assert!(Servers::whole("f.example/oc").is_err());
+        for listed in ["plain.example:443", "http://h.example:8080", "https://f.example:443/oc/"] {
+            partners.distrust(listed).await.unwrap();
+        }
+        assert!(partners.trust("*.example", Trusted { auto_accept: true }).await.is_err() && partners.current().trusted.is_empty());
+    }
+
     #[test]
     fn a_server_is_put_into_urls() {
         let put = |server: &str, url: &str| Servers::one(server).unwrap().put_into(url).unwrap();
@@ -427,6 +512,7 @@ mod tests {
         assert!(!again.takes_part("https://b.example") && again.takes_part("https://friend.example"));
         assert!(!again.is_denied("https://b.example") && again.accepts_from("https://friend.example"));
         assert!(!again.accepts_from("https://friend.example:8443") && !again.takes_part("no url"));
+        assert!(!again.accepts_from("http://friend.example") && !again.accepts_from("https://friend.example/other"));
         again.set(ListChange { deny: texts(&["friend.example"]), ..ListChange::default() }).await.unwrap();
         assert!(!again.takes_part("https://friend.example") && !again.accepts_from("https://friend.example"));
         again.set(ListChange { forget: texts(&["friend.example"]), ..ListChange::default() }).await.unwrap();

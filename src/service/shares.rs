@@ -298,6 +298,16 @@ impl UserShares {
         GroupName::parse(name).ok().and_then(|name| self.groups.get(&name))
     }
 
+    /// Whether a user belongs to a group; nobody belongs to one that is not there.
+    pub(super) fn is_member(&self, group: &GroupName, user: &UserName) -> bool {
+        self.groups.is_member(group, user)
+    }
+
+    /// Waits for the next change of a group; for one who waits.
+    pub(super) async fn groups_changed(&self) {
+        self.groups.changed().await;
+    }
+
     /// Who receives a share now.
     pub(super) fn users_of(&self, share: &Share) -> Vec<Arc<User>> {
         match &share.with {

@@ -57,6 +57,8 @@ pub enum Table {
     GivenLinks = 20,
     /// The keys of servers that sign their calls, by `host[:port]`.
     Signers = 21,
+    /// Which offers are to a member of a group, by the offer's id.
+    GroupOffers = 22,
     /// Invitations of our users, by the SHA-256 of their tokens.
     Invitations = 23,
     /// Whom our users know elsewhere, by space and number.

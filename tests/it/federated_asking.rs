@@ -1,11 +1,13 @@
 //! Users share on what they received from another server: its owner's server makes the share, and theirs lists it.
 
+use causeway::domain::{CloudId, Permissions, ShareWith, TreePath, UserName};
 use causeway::service::Reason;
 use causeway::service::admin::{Command, ShareCommand};
+use causeway::service::shares::NewShare;
 use serde_json::{Value, json};
 
 use crate::support::federation::{PATIENCE, names, until};
-use crate::support::sender::{SECRET, Sender};
+use crate::support::sender::{RESHARED, SECRET, Sender};
 use crate::support::server::TestServer;
 use crate::support::sharing::{allow, create, received, remove, share, shared, users};
 
@@ -167,8 +169,8 @@ async fn what_cannot_be_shared_on_is_refused_with_a_reason() {
     chain.stop().await;
 }
 
-#[tokio::test]
-async fn a_server_that_shares_nothing_on_is_named() {
+/// Bob, and what einstein's server shares with him as `/Folder`.
+async fn with_einstein() -> (TestServer, Sender) {
     let (server, sender) = (TestServer::with_user("bob").await, Sender::start().await);
     server.execute(Command::RemoteAllowPrivate { host: sender.host() }).await;
     let address = format!("einstein@http://{}", sender.host());
@@ -177,6 +179,76 @@ async fn a_server_that_shares_nothing_on_is_named() {
         "protocol": {"name": "multi", "options": {}, "webdav": {"uri": sender.uri(), "sharedSecret": SECRET, "permissions": ["read"]}}});
     server.ask("POST", "/ocm/shares").body(body.to_string()).expect(201).await;
     server.execute(accepting("bob", received(&server, "bob").await[0].id)).await;
+    (server, sender)
+}
+
+const CAROL: &str = "carol@c.example";
+
+/// Asks for a share, and goes away once the other server has heard a notification.
+async fn ask_and_leave(server: &TestServer, sender: &Sender, permissions: Permissions, heard: &str) {
+    let services = &server.running().services;
+    let bob = services.accounts().get(&UserName::parse("bob").unwrap()).unwrap();
+    let new = NewShare {
+        path: TreePath::parse("/Folder").unwrap(),
+        with: ShareWith::Remote(CloudId::parse(CAROL).unwrap()),
+        permissions: Some(permissions),
+        expires: None,
+        note: String::new(),
+    };
+    tokio::select! {
+        made = services.federation().share(&bob, new) => panic!("{made:?}"),
+        () = until(heard, PATIENCE, async || sender.told().iter().any(|(kind, ..)| kind == heard)) => {}
+    }
+}
+
+async fn wait_undone(sender: &Sender) {
+    let undone = ("RESHARE_UNDO".to_owned(), RESHARED.0.to_owned(), RESHARED.1.to_owned());
+    until("the end of what was shared on", PATIENCE, async || sender.told().contains(&undone)).await;
+}
+
+#[tokio::test]
+async fn f7_what_its_asker_did_not_hear_of_is_asked_for_again_and_undone() {
+    let (server, sender) = with_einstein().await;
+    sender.share_on();
+    // Bob's client goes away while einstein's server works; the answer comes to nobody.
+    sender.be_silent("REQUEST_RESHARE");
+    ask_and_leave(&server, &sender, Permissions::ALL, "REQUEST_RESHARE").await;
+    assert!(shared(&server, "bob").await.is_empty(), "what may not be there is not shown");
+    // So it does when the server stops at once.
+    sender.be_silent("");
+    let server = server.restart().await;
+    wait_undone(&sender).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f7_what_was_not_made_as_small_as_asked_for_is_undone() {
+    let (server, sender) = with_einstein().await;
+    sender.share_on();
+    sender.be_silent("RESHARE_CHANGE_PERMISSION");
+    ask_and_leave(&server, &sender, Permissions::READ, "RESHARE_CHANGE_PERMISSION").await;
+    wait_undone(&sender).await;
+    assert!(shared(&server, "bob").await.is_empty());
+    assert_eq!(sender.told().iter().filter(|(kind, ..)| kind == "REQUEST_RESHARE").count(), 1, "its number is known");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f7_with_a_share_that_its_receiver_ends_ends_what_was_shared_on_of_it() {
+    let (server, sender) = with_einstein().await;
+    sender.share_on();
+    share(&server, "bob", "/Folder", CAROL, "31").await;
+    assert_eq!(shared(&server, "bob").await.len(), 1);
+    server.ask_as("bob", "DELETE", "/Folder").expect(204).await;
+    wait_undone(&sender).await;
+    sender.wait_told("SHARE_DECLINED", "9").await;
+    assert!(shared(&server, "bob").await.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_shares_nothing_on_is_named() {
+    let (server, sender) = with_einstein().await;
     let refusal = server.refuse(create("bob", "/Folder", "carol@c.example", "read"), Reason::Refused).await;
     let expected =
         format!("the server of einstein@{} does not let receivers share on; ask Albert to share it with carol@c.example", sender.host());

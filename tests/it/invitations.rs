@@ -4,7 +4,9 @@ use causeway::config::PublicUrl;
 use causeway::domain::{Clock, Secret};
 use causeway::limits::USER_INVITATIONS_MAX;
 use causeway::service::Reason;
-use causeway::service::admin::{AccountCommand, Command, ContactCommand, ContactRow, InviteCommand, InviteRow, Outcome};
+use causeway::service::admin::{
+    AccountCommand, Command, ContactCommand, ContactRow, FederationTerms, InviteCommand, InviteRow, Outcome, ServersCommand,
+};
 use causeway::wire::invite::Invite;
 use serde_json::{Value, json};
 
@@ -88,6 +90,15 @@ async fn two_users_become_contacts_and_share() {
     assert_eq!((&remotes[0]["value"]["shareType"], &remotes[0]["label"]), (&json!(6), &json!(format!("Anna A ({})", anna.host()))));
     let told = bob.ask("GET", &sharees("Anna%20A")).basic("bob", &password("bob")).header("ocs-apirequest", "true").expect(200).await;
     assert_eq!(parsed(&told)["ocs"]["data"]["exact"]["remotes"][0]["value"]["shareWith"], json!(anna_at));
+    // An e-mail address is what anna says of herself: it finds her, and is not taken for who is meant.
+    let told =
+        bob.ask("GET", &sharees("anna@mail.example")).basic("bob", &password("bob")).header("ocs-apirequest", "true").expect(200).await;
+    let (exact, others) = (&parsed(&told)["ocs"]["data"]["exact"]["remotes"], &parsed(&told)["ocs"]["data"]["remotes"]);
+    assert_eq!((others.as_array().unwrap().len(), &others[0]["value"]["shareWith"]), (1, &json!(anna_at)));
+    assert!(
+        exact.as_array().unwrap().iter().all(|row| row["value"]["shareWith"] == "anna@mail.example"),
+        "the address as it was typed: {exact}"
+    );
     bob.mkcol("bob", "/Docs").await;
     share(bob, "bob", "/Docs", &anna_at, "read").await;
     assert_eq!(received(anna, "anna").await[0].state, "pending", "a contact has no rights by being one");
@@ -157,6 +168,58 @@ async fn f5_an_invitation_is_good_for_one_and_kept_as_a_hash() {
     let rows = std::fs::read_to_string(server.data().join(".causeway/export.jsonl")).unwrap();
     assert!(![&made, &late, &waits].iter().any(|row| rows.contains(&token(row))));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn f3_a_second_invitation_does_not_rename_a_contact() {
+    let server = TestServer::with_user("anna").await;
+    let first = invite(&server, "anna").await;
+    assert_eq!(post(&server, &acceptance(&token(&first), "marie")).await.status, 200);
+    let before = contacts(&server, "anna").await.remove(0);
+    let second = invite(&server, "anna").await;
+    let mut other = acceptance(&token(&second), "marie");
+    (other["name"], other["email"]) = (json!("The Boss"), json!("boss@corp.example"));
+    assert_eq!(post(&server, &other).await.status, 200);
+    let after = contacts(&server, "anna").await;
+    assert_eq!((after.len(), &after[0].name, &after[0].email, after[0].id), (1, &before.name, &before.email, before.id));
+    assert_eq!(invitations(&server, "anna").await[1].state, "accepted", "it is used up all the same");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f3_a_denied_server_becomes_no_contact_and_is_asked_nothing() {
+    let pair = Pair::start().await;
+    let Pair { anna, bob } = &pair;
+    let lists = |deny: &str, forget: &str| {
+        let some = |host: &str| Some(host.to_owned()).filter(|host| !host.is_empty()).into_iter().collect();
+        Command::Servers(ServersCommand::Federation(FederationTerms {
+            deny: some(deny),
+            forget: some(forget),
+            ..FederationTerms::default()
+        }))
+    };
+    // Who is denied here takes up no invitation of ours, and ours take up none of theirs.
+    anna.execute(lists("cloud.example", "")).await;
+    let made = invite(anna, "anna").await;
+    let refused = post(anna, &acceptance(&token(&made), "marie")).await;
+    assert_eq!((refused.status, contacts(anna, "anna").await.len()), (403, 0), "{}", refused.text());
+    assert_eq!(invitations(anna, "anna").await[0].state, "open", "it waits for whom it was meant");
+    bob.execute(lists(&anna.host(), "")).await;
+    let string = made.invite.as_ref().unwrap().expose();
+    let refusal = bob.refuse(accepting("bob", string), Reason::Refused).await;
+    assert!(refusal.text.contains("the administrator of this server"), "{}", refusal.text);
+    let create = InviteCommand::Create { user: "bob".to_owned(), note: String::new(), expires: None, server: Some(anna.host()) };
+    let refusal = bob.refuse(Command::Invite(create), Reason::Refused).await;
+    assert!(refusal.text.contains("the administrator"), "{}", refusal.text);
+    assert!(contacts(bob, "bob").await.is_empty() && invitations(bob, "bob").await.is_empty());
+    assert_eq!((invitations(anna, "anna").await[0].state.as_str(), contacts(anna, "anna").await.len()), ("open", 0), "nobody was asked");
+    // And if it is allowed again, so.
+    bob.execute(lists("", &anna.host())).await;
+    accept(bob, "bob", string).await;
+    anna.execute(lists("", "cloud.example")).await;
+    let made = invite(anna, "anna").await;
+    assert_eq!(post(anna, &acceptance(&token(&made), "marie")).await.status, 200);
+    pair.stop().await;
 }
 
 #[tokio::test]

@@ -25,6 +25,10 @@ fn id(link: &Value) -> String {
     format!("{SHARES}/{}", link["id"].as_str().unwrap())
 }
 
+const DOWNLOADS_ALLOWED: &str = "attributes=%5B%7B%22scope%22%3A%22permissions%22%2C%22key%22%3A%22download%22%2C%22value%22%3Atrue%7D%5D";
+const DOWNLOADS_FORBIDDEN: &str =
+    "attributes=%5B%7B%22scope%22%3A%22permissions%22%2C%22key%22%3A%22download%22%2C%22enabled%22%3Afalse%7D%5D";
+
 /// What is made, as the live servers answered; where the families differ, the comment says which one this is.
 fn made() -> Vec<Row> {
     vec![
@@ -34,22 +38,20 @@ fn made() -> Vec<Row> {
         ("path=/Photos&permissions=4", json!({"permissions": 4})),
         ("path=/Photos&permissions=5", json!({"permissions": 5})),
         ("path=/Photos&permissions=15", json!({"permissions": 15})),
-        // ownCloud: what is no set of rights for a link silently becomes reading.
-        ("path=/Photos&permissions=0", json!({"permissions": 1})),
-        ("path=/Photos&permissions=2", json!({"permissions": 1})),
-        ("path=/Photos&permissions=6", json!({"permissions": 1})),
+        // ownCloud: what is no set of rights for a link silently becomes reading. Not so what does not read: its contents would be shown (attack F2).
         ("path=/Photos&permissions=7", json!({"permissions": 1})),
-        ("path=/Photos&permissions=8", json!({"permissions": 1})),
-        ("path=/Photos&permissions=12", json!({"permissions": 1})),
-        ("path=/Photos&permissions=14", json!({"permissions": 1})),
-        ("path=/Photos&permissions=16", json!({"permissions": 1})),
+        ("path=/Photos&permissions=9", json!({"permissions": 1})),
+        ("path=/Photos&permissions=6", json!({"permissions": 4})),
+        ("path=/Photos&permissions=12", json!({"permissions": 4})),
+        ("path=/Photos&permissions=14", json!({"permissions": 4})),
+        ("path=/Photos&permissions=20", json!({"permissions": 4})),
         // Nextcloud: its defaults with the right to share, which means nothing for a link. ownCloud makes 1 of 31.
         ("path=/Photos&permissions=17", json!({"permissions": 1})),
         ("path=/Photos&permissions=31", json!({"permissions": 15})),
         ("path=/Photos&publicUpload=true", json!({"permissions": 15})),
         ("path=/Photos&publicUpload=true&permissions=1", json!({"permissions": 15})),
         ("path=/Photos&publicUpload=false", json!({"permissions": 1})),
-        ("path=/Photos&publicUpload=false&permissions=4", json!({"permissions": 4})),
+        ("path=/Photos&publicUpload=false&permissions=15", json!({"permissions": 1})),
         (
             "path=/Photos/a.txt&permissions=15",
             json!({"permissions": 3, "item_type": "file", "mimetype": "text/plain", "file_target": "/Photos/a.txt"}),
@@ -99,7 +101,9 @@ async fn links_are_made_as_both_families_make_them() {
 #[tokio::test]
 async fn what_cannot_be_a_link_is_refused_with_the_codes_of_both_families() {
     let server = users(&["anna"]).await;
-    let wrong: [(&str, u16, &str); 12] = [
+    let drops = "Without public upload nothing is left of a link that only takes files: say permissions=1 for one that shows them";
+    let neither = "A link shows something or takes files: permissions are 1, 3, 4, 5 or 15";
+    let wrong: [(&str, u16, &str); 20] = [
         ("shareType=3", 404, "Please specify a file or folder path"),
         ("shareType=3&path=", 404, "Please specify a file or folder path"),
         ("shareType=3&path=/None", 404, "Wrong path, file/folder doesn't exist"),
@@ -112,6 +116,14 @@ async fn what_cannot_be_a_link_is_refused_with_the_codes_of_both_families() {
         ("shareType=3&path=/Photos&expireDate=2001-01-01", 404, "Expiration date is in the past"),
         ("shareType=3&path=/Photos&expireDate=31.12.2099", 404, "Invalid date, format must be YYYY-MM-DD"),
         ("shareType=3&path=/Photos&permissions=99", 404, "Invalid permissions"),
+        ("shareType=3&path=/Photos&permissions=0", 400, neither),
+        ("shareType=3&path=/Photos&permissions=2", 400, neither),
+        ("shareType=3&path=/Photos&permissions=8", 400, neither),
+        ("shareType=3&path=/Photos&permissions=10", 400, neither),
+        ("shareType=3&path=/Photos&permissions=16", 400, neither),
+        ("shareType=3&path=/Photos&permissions=4&publicUpload=false", 400, drops),
+        ("shareType=3&path=/Photos/a.txt&permissions=6", 404, "Public upload is only possible for publicly shared folders"),
+        ("shareType=3&path=/Photos/a.txt&permissions=14", 404, "Public upload is only possible for publicly shared folders"),
     ];
     for (form, code, message) in wrong {
         assert_eq!(server.ocs_fails("anna", "POST", SHARES, form, code).await, message, "{form}");
@@ -141,6 +153,7 @@ async fn links_are_changed_one_thing_at_a_time() {
         ("permissions=31", json!({"permissions": 15})),
         ("publicUpload=false", json!({"permissions": 1})),
         ("publicUpload=true", json!({"permissions": 15})),
+        ("permissions=5&publicUpload=false", json!({"permissions": 1})),
         ("permissions=4", json!({"permissions": 4})),
         ("permissions=1", json!({"permissions": 1})),
         ("password=0therPw", json!({"share_with": "***redacted***", "permissions": 1})),
@@ -149,7 +162,8 @@ async fn links_are_changed_one_thing_at_a_time() {
         ("expireDate=", json!({"expiration": null})),
         ("label=other", json!({"label": "other", "name": "other"})),
         ("note=look", json!({"note": "look"})),
-        ("hideDownload=true", json!({"hide_download": 0, "note": "look"})),
+        ("hideDownload=false", json!({"hide_download": 0, "note": "look"})),
+        (DOWNLOADS_ALLOWED, json!({"attributes": null, "note": "look"})),
         ("permissions=5&password=s3cretPw&note=&name=", json!({"permissions": 5, "note": "", "label": "", "share_with": "***redacted***"})),
     ];
     for (form, expected) in changes {
@@ -162,6 +176,9 @@ async fn links_are_changed_one_thing_at_a_time() {
         ("permissions=8", 400),
         ("permissions=12", 400),
         ("permissions=16", 400),
+        ("permissions=4&publicUpload=false", 400),
+        ("permissions=1&hideDownload=true", 400),
+        (DOWNLOADS_FORBIDDEN, 400),
         ("", 400),
         ("somethingElse=1", 400),
         ("expireDate=2001-01-01", 404),
@@ -169,6 +186,9 @@ async fn links_are_changed_one_thing_at_a_time() {
         server.ocs_fails("anna", "PUT", &one, form, code).await;
     }
     assert_eq!(server.ocs_ok("anna", "GET", &one, "").await[0]["permissions"], 5, "what is refused changes nothing");
+    server.ocs_ok("anna", "PUT", &one, "permissions=4").await;
+    server.ocs_fails("anna", "PUT", &one, "publicUpload=false", 400).await;
+    assert_eq!(server.ocs_ok("anna", "GET", &one, "").await[0]["permissions"], 4, "what takes files does not show them");
     for wrong in ["/999999", "/abc", "/-1"] {
         let message = server.ocs_fails("anna", "PUT", &format!("{SHARES}{wrong}"), "permissions=1", 404).await;
         assert_eq!(message, "Wrong share ID, share doesn't exist");

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use causeway::config::{Config, Network};
+use causeway::domain::Clock;
 use causeway::service::Reason;
 use causeway::service::admin::{Command, FederationRow, FederationTerms, Outcome, ServersCommand, TrustedCommand, TrustedRow};
 use causeway::service::partners::Mode;
@@ -12,7 +14,7 @@ use crate::server_cli::Cli;
 use crate::support::federation::{PATIENCE, names, until};
 use crate::support::sender::{SECRET, Sender};
 use crate::support::server::{Answer, Pair, TestServer};
-use crate::support::sharing::{create, received, share, shared};
+use crate::support::sharing::{create, group_of, received, share, shared};
 
 /// As oCIS and CERNBox send it (`protocol/ocm.md` 1.3), from a server without TLS.
 fn offer(server: &TestServer, sender: &Sender, id: &str) -> Value {
@@ -34,6 +36,16 @@ async fn trusted(server: &TestServer) -> Vec<TrustedRow> {
     let told = server.execute(Command::Servers(ServersCommand::Trusted(TrustedCommand::List))).await;
     let Outcome::Trusted(rows) = told else { panic!("{told:?}") };
     rows
+}
+
+/// A server without TLS is trusted by its scheme.
+fn plain(sender: &Sender) -> String {
+    format!("http://{}", sender.host())
+}
+
+fn with_secret(mut offer: Value, secret: &str) -> Value {
+    offer["protocol"]["webdav"]["sharedSecret"] = json!(secret);
+    offer
 }
 
 /// Changes the lists of servers.
@@ -69,7 +81,7 @@ async fn what_a_trusted_server_shares_is_taken_without_asking() {
     pair.anna.put("anna", "/Photos/a.txt", "from anna").await;
     let to_bob = format!("bob@http://{}", pair.bob.host());
     // Trusted, but not so far.
-    trust(&pair.bob, &pair.anna.host(), false).await;
+    trust(&pair.bob, &format!("http://{}", pair.anna.host()), false).await;
     pair.anna.put("anna", "/one.txt", "one").await;
     share(&pair.anna, "anna", "/one.txt", &to_bob, "read").await;
     trust(&pair.bob, &format!("http://{}/", pair.anna.host()), true).await;
@@ -86,7 +98,7 @@ async fn what_a_trusted_server_shares_is_taken_without_asking() {
 #[tokio::test]
 async fn f8_no_answer_waits_for_a_trusted_server_and_a_restart_forgets_nothing() {
     let (server, sender) = with_sender().await;
-    trust(&server, &sender.host(), true).await;
+    trust(&server, &plain(&sender), true).await;
     sender.stall_after(0);
     let begun = Instant::now();
     assert_eq!(post(&server, &offer(&server, &sender, "1")).await.status, 201);
@@ -107,21 +119,20 @@ async fn f8_no_answer_waits_for_a_trusted_server_and_a_restart_forgets_nothing()
 #[tokio::test]
 async fn f1_what_a_trusted_server_does_not_have_is_not_taken() {
     let (server, sender) = with_sender().await;
-    trust(&server, &sender.host(), true).await;
-    sender.withdraw();
-    assert_eq!(post(&server, &offer(&server, &sender, "1")).await.status, 201);
+    trust(&server, &plain(&sender), true).await;
+    assert_eq!(post(&server, &with_secret(offer(&server, &sender, "1"), "wrong")).await.status, 201);
     until("a question", PATIENCE, async || sender.folder_asked() > 0).await;
     // Somebody else's folder under the name of a trusted server: that one alone is asked, and not told of as trusted.
     let other = Sender::start().await;
     server.execute(Command::RemoteAllowPrivate { host: other.host() }).await;
-    let mut body = offer(&server, &other, "2");
+    let mut body = with_secret(offer(&server, &other, "2"), "secret-2");
     body["owner"] = json!(format!("einstein@http://{}", sender.host()));
     assert_eq!(post(&server, &body).await.status, 201);
-    let mut body = offer(&server, &other, "3");
+    let mut body = with_secret(offer(&server, &other, "3"), "secret-3");
     body["sender"] = json!(format!("einstein@http://{}", sender.host()));
     assert_eq!(post(&server, &body).await.status, 201);
     // Another port of the trusted host is another server.
-    let mut body = offer(&server, &sender, "4");
+    let mut body = with_secret(offer(&server, &sender, "4"), "secret-4");
     body["protocol"]["webdav"]["uri"] = json!(other.uri());
     assert_eq!(post(&server, &body).await.status, 201);
     let server = server.restart().await;
@@ -130,6 +141,64 @@ async fn f1_what_a_trusted_server_does_not_have_is_not_taken() {
     assert_eq!(post(&server, &offer(&server, &sender, "5")).await.status, 201);
     until("the last share", PATIENCE, async || state(&server).await[4] == "accepted").await;
     assert_eq!((&state(&server).await[1..4], other.folder_asked()), (&["pending", "pending", "pending"].map(str::to_owned)[..], 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f1_what_others_offer_in_the_name_of_a_trusted_server_waits_for_its_receiver() {
+    let proxied = |config: &mut Config| config.trusted_proxies = vec![Network::parse("127.0.0.0/8").unwrap()];
+    let (server, sender) = (TestServer::start_with(Clock::System, proxied).await, Sender::start().await);
+    server.add_user("bob").await;
+    group_of(&server, "band", &["bob"]).await;
+    server.execute(Command::RemoteAllowPrivate { host: sender.host() }).await;
+    trust(&server, &plain(&sender), true).await;
+    // Everything opens there: so do the links that a stranger knows.
+    sender.take_anything();
+    let asked = async |offer: Value, from: &str| {
+        let ask = server.ask("POST", "/ocm/shares").header("content-type", "application/json").header("x-forwarded-for", from);
+        ask.body(offer.to_string()).expect(201).await;
+    };
+    let new = |id: &str, secret: &str| with_secret(offer(&server, &sender, id), secret);
+    asked(new("1", "a-link"), "203.0.113.9").await;
+    asked(new("2", "a-share"), "127.0.0.1").await;
+    until("the share of its server", PATIENCE, async || state(&server).await == ["pending", "accepted"]).await;
+    // From its own address: a secret that is known, a user of another server as the sender, and a group.
+    asked(new("3", "a-share"), "127.0.0.1").await;
+    let mut other = new("4", "secret-4");
+    other["sender"] = json!("eve@evil.example");
+    asked(other, "127.0.0.1").await;
+    let mut group = new("5", "secret-5");
+    (group["shareType"], group["shareWith"]) = (json!("group"), json!(format!("band@{}", server.host())));
+    asked(group, "127.0.0.1").await;
+    asked(new("6", "secret-6"), "127.0.0.1").await;
+    until("the last share", PATIENCE, async || state(&server).await[5] == "accepted").await;
+    assert_eq!(state(&server).await, ["pending", "accepted", "pending", "pending", "pending", "accepted"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f1_trust_in_a_server_with_tls_is_none_in_one_without() {
+    let (server, sender) = with_sender().await;
+    sender.take_anything();
+    trust(&server, &sender.host(), true).await;
+    assert_eq!(post(&server, &with_secret(offer(&server, &sender, "1"), "one")).await.status, 201);
+    trust(&server, &plain(&sender), true).await;
+    assert_eq!(post(&server, &offer(&server, &sender, "2")).await.status, 201);
+    until("the second share", PATIENCE, async || state(&server).await == ["pending", "accepted"]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f4_the_lists_of_servers_cannot_be_guessed_through_without_end() {
+    let server = TestServer::with_user("bob").await;
+    lists(&server, deny("*.evil.example")).await;
+    let body = json!({"shareWith": format!("bob@{}", server.host()), "shareType": "user", "name": "x", "resourceType": "file",
+        "providerId": "7", "owner": "eve@a.evil.example", "protocol": {"name": "webdav", "options": {"sharedSecret": "s"}}});
+    let mut statuses = Vec::new();
+    for _ in 0..25 {
+        statuses.push(post(&server, &body).await.status);
+    }
+    assert_eq!((statuses[0], statuses[24]), (403, 429), "{statuses:?}");
     server.stop().await;
 }
 

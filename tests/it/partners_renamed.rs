@@ -2,11 +2,13 @@
 
 use causeway::domain::CloudId;
 use causeway::service::Reason;
-use causeway::service::admin::{Command, Outcome, ServersCommand, ShareCommand};
+use causeway::service::admin::{Command, ContactCommand, InviteCommand, Outcome, ServersCommand, ShareCommand};
+use serde_json::json;
 
 use crate::partners::trust;
 use crate::support::federation::{PATIENCE, mounts, names, until};
 use crate::support::ocm_peer::{Habit, OcmPeer};
+use crate::support::sender::{SECRET, Sender};
 use crate::support::server::{Pair, TestServer};
 use crate::support::sharing::{received, remove, share, shared};
 
@@ -70,6 +72,52 @@ async fn mounts_and_shares_of_a_renamed_server_go_on_without_restart() {
     assert!(stranger.told().is_empty() && stranger.offers().is_empty());
     bob.stop().await;
     anna.stop().await;
+}
+
+#[tokio::test]
+async fn f8_who_opens_with_anything_is_not_taken_for_a_renamed_server() {
+    let (server, old) = (TestServer::with_user("bob").await, Sender::start().await);
+    let (new, right) = (Sender::start().await, Sender::start().await);
+    for sender in [&old, &new, &right] {
+        server.execute(Command::RemoteAllowPrivate { host: sender.host() }).await;
+    }
+    let address = format!("einstein@http://{}", old.host());
+    let body = json!({"shareWith": format!("bob@{}", server.host()), "shareType": "user", "name": "Folder", "resourceType": "folder",
+        "providerId": "9", "owner": address, "sender": address, "ownerDisplayName": "Albert",
+        "protocol": {"name": "multi", "options": {}, "webdav": {"uri": old.uri(), "sharedSecret": SECRET, "permissions": ["read"]}}});
+    server.ask("POST", "/ocm/shares").body(body.to_string()).expect(201).await;
+    // Anybody can offer in the name of the old server: what nobody accepted proves nothing, and its secret is not shown.
+    let refusal = server.refuse(rename(&old.host(), &right.host(), false), Reason::Refused).await;
+    assert!(refusal.text.contains("--force"), "{}", refusal.text);
+    assert_eq!(right.folder_asked(), 0);
+    let id = received(&server, "bob").await[0].id;
+    server.execute(Command::Share(ShareCommand::Accept { user: "bob".to_owned(), id })).await;
+    new.take_anything();
+    let refusal = server.refuse(rename(&old.host(), &new.host(), false), Reason::Refused).await;
+    assert!(refusal.text.contains("opens with any secret"), "{}", refusal.text);
+    server.refuse(rename(&format!("{}/oc", old.host()), &right.host(), false), Reason::Usage).await;
+    renamed(&server, &old.host(), &right.host(), false).await;
+    assert_eq!(server.get("bob", "/Folder/a.txt").await, "alpha");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whom_users_know_there_is_known_by_the_new_name() {
+    let pair = Pair::start().await;
+    let (old, new) = (pair.anna.host(), "127.0.0.1:1");
+    let invite = Command::Invite(InviteCommand::Create { user: "bob".to_owned(), note: String::new(), expires: None, server: None });
+    let Outcome::Invitation(row) = pair.bob.execute(invite).await else { panic!() };
+    let text = row.invite.unwrap();
+    pair.anna.execute(Command::Invite(InviteCommand::Accept { user: "anna".to_owned(), invite: text })).await;
+    pair.bob.refuse(rename(&old, new, false), Reason::Refused).await;
+    renamed(&pair.bob, &old, new, true).await;
+    let Outcome::Contacts(rows) = pair.bob.execute(Command::Contact(ContactCommand::List { user: "bob".to_owned() })).await else {
+        panic!()
+    };
+    assert_eq!(rows[0].address, format!("anna@http://{new}"));
+    let invitations = pair.bob.execute(Command::Invite(InviteCommand::List { user: "bob".to_owned() })).await;
+    assert!(format!("{invitations:?}").contains(new) && !format!("{invitations:?}").contains(&old), "{invitations:?}");
+    pair.stop().await;
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! oCIS 8, OpenCloud 6 and CERNBox 11, as hosts of what we receive and as receivers of what we share, by `protocol/ocm.md`.
 
-use causeway::domain::{MountId, Secret};
+use causeway::config::{Config, Durability};
+use causeway::domain::{Clock, MountId, Secret, Signing};
 use causeway::service::Reason;
-use causeway::service::admin::{Command, ContactCommand, ContactRow, InviteCommand, Outcome, ReceivedRow, ShareCommand};
+use causeway::service::admin::{Command, ContactCommand, ContactRow, GroupCommand, InviteCommand, Outcome, ReceivedRow, ShareCommand};
+use causeway::service::federation::Caller;
 use causeway::wire::invite::Invite;
 use serde_json::{Value, json};
 
@@ -10,11 +12,18 @@ use crate::support::federation::{PATIENCE, mounts, names, until};
 use crate::support::peer::reva::{EINSTEIN, Family, Reva, SECRET};
 use crate::support::sender::Sender;
 use crate::support::server::{Answer, Ask, TestServer};
-use crate::support::sharing::{allow, create, group_of, received, remove, share, shared};
+use crate::support::sharing::{allow, create, group, group_of, received, remove, share, shared};
+use crate::support::signer::{Kind, Signer};
 
 /// A server with anna's and bob's homes, and one of the family beside it.
 async fn beside(family: Family) -> (TestServer, Reva) {
-    let (server, reva) = (TestServer::with_user("bob").await, Reva::start(family).await);
+    beside_at(family, Clock::System).await
+}
+
+/// The same by another clock.
+async fn beside_at(family: Family, clock: Clock) -> (TestServer, Reva) {
+    let (server, reva) = (TestServer::start_with(clock, |_config| {}).await, Reva::start(family).await);
+    server.add_user("bob").await;
     server.execute(Command::RemoteAllowPrivate { host: reva.host() }).await;
     (server, reva)
 }
@@ -209,52 +218,167 @@ fn said(kind: &str, grantee: &str) -> Value {
         "notification": {"owner": EINSTEIN, "grantee": grantee, "protocol": protocol}})
 }
 
+/// A notification of the rights, by the secret.
+fn proven_change() -> Value {
+    let mut change = said("SHARE_CHANGE_PERMISSION", "bob");
+    change["notification"]["sharedSecret"] = json!(SECRET);
+    change
+}
+
+async fn state(server: &TestServer) -> String {
+    mounts(server, "bob").await[0].state.clone()
+}
+
 #[tokio::test]
-async fn f14_what_ocis_says_without_a_secret_is_asked_at_the_door() {
-    let (server, reva) = beside(Family::Ocis).await;
+async fn f14_what_ocis_says_without_a_secret_is_asked_at_the_door_and_ends_nothing() {
+    let clock = Clock::fixed(1_800_000_000);
+    let (server, reva) = beside_at(Family::Ocis, clock.clone()).await;
     let federation = server.running().services.federation();
+    let told = async |kind: &str, grantee: &str| post(&server, "/ocm/notifications", &said(kind, grantee)).await.status;
     // Before it is accepted nobody is asked, and nothing ends.
     let offer = reva.offering(&format!("bob@{}", server.host()), "user");
     assert_eq!(post(&server, "/ocm/shares", &offer).await.status, 201);
-    assert_eq!(post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", "bob")).await.status, 201);
+    assert_eq!(told("SHARE_UNSHARED", "bob").await, 201);
     federation.round().await;
     assert_eq!((reva.take_requests(), received(&server, "bob").await.len()), (Vec::<String>::new(), 1));
     receive(&server, &reva).await;
     wait_told(&reva, "SHARE_ACCEPTED").await;
     // A stranger says that it has ended: the door is asked, and says otherwise.
-    assert_eq!(post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", "bob")).await.status, 201);
+    assert_eq!(told("SHARE_UNSHARED", "bob").await, 201);
     until("a look at the door", PATIENCE, async || reva.take_requests().iter().any(|request| request.starts_with("PROPFIND"))).await;
     federation.round().await;
     assert_eq!(names(&server, "bob", "/").await, ["Relativity"]);
-    // A passing fault ends nothing, either.
-    reva.change(|state| state.gone = Some(503));
-    assert_eq!(post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", "bob")).await.status, 201);
-    federation.round().await;
-    until("the fault", PATIENCE, async || mounts(&server, "bob").await[0].state == "offline").await;
-    assert_eq!(received(&server, "bob").await.len(), 1);
-    reva.change(|state| state.gone = None);
     // Fewer rights hold once the host grants no more, whatever the notification says; twice is as once.
     reva.change(|state| state.writable = false);
     for _ in 0..2 {
-        assert_eq!(post(&server, "/ocm/notifications", &said("SHARE_CHANGE_PERMISSION", "bob")).await.status, 201);
+        assert_eq!(told("SHARE_CHANGE_PERMISSION", "bob").await, 201);
     }
-    until("the new rights", PATIENCE, async || received(&server, "bob").await[0].permissions == 1).await;
+    until("the new rights", PATIENCE, async || {
+        clock.advance(60);
+        federation.round().await;
+        received(&server, "bob").await[0].permissions == 1
+    })
+    .await;
     server.ask_as("bob", "PUT", "/Relativity/x.txt").body("x").expect(403).await;
-    // What names nobody here changes nothing, and counts as a guess.
-    for grantee in ["carol", "", EINSTEIN] {
-        let status = post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", grantee)).await.status;
-        assert_eq!(status, if grantee.is_empty() { 400 } else { 201 }, "{grantee}");
+    // Its server is started anew and knows nothing for a moment, just when a stranger says that it has ended: the mount shows it, and stays.
+    for gone in [404, 401] {
+        reva.change(|state| (state.gone, state.told) = (Some(gone), Vec::new()));
+        let address = format!("bob@{}", server.host());
+        until("the fault", PATIENCE, async || {
+            clock.advance(60);
+            assert_eq!(told("SHARE_UNSHARED", &address).await, 201);
+            federation.round().await;
+            state(&server).await == "withdrawn"
+        })
+        .await;
+        clock.advance(60);
+        federation.round().await;
+        assert_eq!(
+            (received(&server, "bob").await[0].state.as_str(), names(&server, "bob", "/").await),
+            ("accepted", vec!["Relativity".to_owned()])
+        );
+        server.ask_as("bob", "PROPFIND", "/Relativity").header("depth", "1").expect(503).await;
+        // It recovers as any mount does.
+        reva.change(|state| state.gone = None);
+        server.execute(Command::MountRetry { id: mounts(&server, "bob").await[0].id.to_string() }).await;
+        assert_eq!(server.get("bob", "/Relativity/a.txt").await, "alpha");
     }
-    // It has really ended: then it goes, and nobody is told what they said themselves.
-    reva.change(|state| (state.gone, state.told) = (Some(404), Vec::new()));
-    let address = format!("bob@{}", server.host());
-    assert_eq!(post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", &address)).await.status, 201);
-    until("the end", PATIENCE, async || received(&server, "bob").await.is_empty()).await;
-    assert!(names(&server, "bob", "/").await.is_empty() && mounts(&server, "bob").await.is_empty());
-    assert_eq!(post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", "bob")).await.status, 201, "again");
-    federation.round().await;
-    assert!(reva.change(|state| state.told.is_empty()));
+    assert!(reva.change(|state| state.told.is_empty()), "nobody is told what nobody did");
+    // Who proves it ends it.
+    let mut proven = said("SHARE_UNSHARED", "bob");
+    proven["notification"]["sharedSecret"] = json!(SECRET);
+    assert_eq!(post(&server, "/ocm/notifications", &proven).await.status, 201);
+    assert!(
+        received(&server, "bob").await.is_empty() && names(&server, "bob", "/").await.is_empty() && mounts(&server, "bob").await.is_empty()
+    );
     reva.check();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f4_a_hint_of_nothing_known_counts_as_a_guess() {
+    for grantee in ["carol", EINSTEIN] {
+        let (server, reva) = beside_at(Family::Ocis, Clock::fixed(1_800_000_000)).await;
+        receive(&server, &reva).await;
+        let told = async |grantee: &str| post(&server, "/ocm/notifications", &said("SHARE_UNSHARED", grantee)).await.status;
+        assert_eq!(told("").await, 400);
+        for number in 0..20 {
+            assert_eq!(told(grantee).await, 201, "{number}: as if it were known");
+        }
+        assert_eq!(told(grantee).await, 429, "{grantee}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn f11_a_burst_of_proven_changes_is_one_look_and_leaves_a_paused_server_alone() {
+    let clock = Clock::fixed(1_800_000_000);
+    let (server, reva) = beside_at(Family::Ocis, clock.clone()).await;
+    let federation = server.running().services.federation();
+    receive(&server, &reva).await;
+    wait_told(&reva, "SHARE_ACCEPTED").await;
+    let (listings, change) = (|| reva.take_requests().iter().filter(|request| request.starts_with("PROPFIND")).count(), proven_change());
+    listings();
+    let begun = std::time::Instant::now();
+    for _ in 0..200 {
+        assert_eq!(post(&server, "/ocm/notifications", &change).await.status, 201);
+    }
+    federation.round().await;
+    // A look is two questions; the polls ask one every two seconds, two where something seems to have changed.
+    let (asked, polls) = (listings(), usize::try_from(begun.elapsed().as_secs()).unwrap() + 2);
+    assert!((2..=2 + 2 * polls).contains(&asked), "{asked} questions in {polls} seconds");
+    // Who asks us to wait is not asked, whoever says that something has changed.
+    reva.change(|state| state.gone = Some(429));
+    until("the pause", PATIENCE, async || state(&server).await == "offline").await;
+    listings();
+    for _ in 0..5 {
+        clock.advance(60);
+        assert_eq!(post(&server, "/ocm/notifications", &change).await.status, 201);
+        federation.round().await;
+    }
+    assert_eq!(listings(), 0);
+    reva.check();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f14_a_hint_is_no_way_round_signatures_that_are_demanded() {
+    let clock = Clock::fixed(Clock::System.now());
+    let (server, reva) = beside_at(Family::Ocis, clock.clone()).await;
+    receive(&server, &reva).await;
+    wait_told(&reva, "SHARE_ACCEPTED").await;
+    let server = server.sleep().await.wake_with(|config| config.signatures = Signing::Required).await;
+    let signer = Signer::start(Kind::Cavage).await;
+    let federation = server.running().services.federation();
+    server.execute(Command::MountRetry { id: mounts(&server, "bob").await[0].id.to_string() }).await;
+    // New rights, which show when somebody looks: polls see the same etag.
+    reva.change(|state| state.writable = false);
+    let hint = said("SHARE_CHANGE_PERMISSION", "bob");
+    assert_eq!(post(&server, "/ocm/notifications", &hint).await.status, 401);
+    // It names no share by a secret, so it is not known by whom it must be signed.
+    assert_eq!(signer.send(&server, &signer.draft(&server, "/ocm/notifications", &hint)).await.status, 201);
+    let ended = said("SHARE_UNSHARED", "bob");
+    assert_eq!(signer.send(&server, &signer.draft(&server, "/ocm/notifications", &ended)).await.status, 201);
+    federation.round().await;
+    // Polls go on, each with one question; two more would be those of a look.
+    let mut asked = 0;
+    reva.take_requests();
+    until("polls", PATIENCE, async || {
+        asked += reva.take_requests().iter().filter(|request| request.starts_with("PROPFIND")).count();
+        asked >= 4
+    })
+    .await;
+    let row = received(&server, "bob").await.remove(0);
+    assert_eq!((row.state.as_str(), row.permissions == 1), ("accepted", false), "nobody looked");
+    // Where they are not demanded, the same makes somebody look.
+    let server = server.sleep().await.wake_with(|config| config.signatures = Signing::On).await;
+    assert_eq!(post(&server, "/ocm/notifications", &hint).await.status, 201);
+    until("the new rights", PATIENCE, async || {
+        clock.advance(60);
+        server.running().services.federation().round().await;
+        received(&server, "bob").await[0].permissions == 1
+    })
+    .await;
     server.stop().await;
 }
 
@@ -301,9 +425,7 @@ async fn a_share_with_a_group_is_an_offer_to_each_member() {
         assert_eq!(post(&server, "/ocm/shares", &to(nobody)).await.status, 400);
     }
     // Who joins gets it when it is offered again.
-    server
-        .execute(Command::Group(causeway::service::admin::GroupCommand::AddMember { name: "Physics".to_owned(), user: "dave".to_owned() }))
-        .await;
+    group(&server, GroupCommand::AddMember { name: "Physics".to_owned(), user: "dave".to_owned() }).await;
     assert_eq!(post(&server, "/ocm/shares", &to("Physics")).await.status, 201);
     assert_eq!((received(&server, "dave").await.len(), received(&server, "bob").await.len()), (1, 1));
     // Each answers alone; the other server hears that it is declined when nobody has it any more.
@@ -329,5 +451,97 @@ async fn a_share_with_a_group_is_an_offer_to_each_member() {
         assert!(received(&server, user).await.is_empty(), "{user}");
     }
     reva.check();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_leaves_a_group_has_no_longer_what_was_shared_with_it() {
+    let (server, reva) = beside(Family::Cernbox).await;
+    for user in ["carol", "dave", "emma"] {
+        server.add_user(user).await;
+    }
+    group_of(&server, "Physics", &["bob", "carol", "dave"]).await;
+    let offer = reva.offering(&format!("Physics@{}", server.host()), "group");
+    assert_eq!(post(&server, "/ocm/shares", &offer).await.status, 201);
+    let number = async |user: &str| received(&server, user).await[0].id;
+    let accept = |user: &str, id| Command::Share(ShareCommand::Accept { user: user.to_owned(), id });
+    for user in ["bob", "carol"] {
+        server.execute(accept(user, number(user).await)).await;
+        assert_eq!(server.get(user, "/Relativity/a.txt").await, "alpha");
+    }
+    wait_told(&reva, "SHARE_ACCEPTED").await;
+    let leave = async |user: &str| group(&server, GroupCommand::RemoveMember { name: "physics".to_owned(), user: user.to_owned() }).await;
+    let has_none = async |user: &str| {
+        until("the end", PATIENCE, async || received(&server, user).await.is_empty()).await;
+        assert!(mounts(&server, user).await.is_empty() && names(&server, user, "/").await.is_empty(), "{user}");
+    };
+    // Who accepted it loses the mount, who did not the offer; the other server hears nothing of either: others have it.
+    let pending = number("dave").await;
+    leave("dave").await;
+    server.running().services.execute(accept("dave", pending)).await.unwrap_err();
+    has_none("dave").await;
+    let server_told = || reva.change(|state| state.told.iter().filter(|told| told["notificationType"] == "SHARE_DECLINED").count());
+    leave("carol").await;
+    has_none("carol").await;
+    server.running().services.federation().round().await;
+    assert_eq!((server_told(), server.get("bob", "/Relativity/a.txt").await.as_str()), (0, "alpha"));
+    // Who is not of the group is not touched, and who comes back gets it when it is offered again; a restart keeps by which group it came.
+    group(&server, GroupCommand::AddMember { name: "Physics".to_owned(), user: "dave".to_owned() }).await;
+    assert_eq!(post(&server, "/ocm/shares", &offer).await.status, 201);
+    let mut own = reva.offering(&format!("emma@{}", server.host()), "user");
+    own["providerId"] = json!("another-share");
+    assert_eq!(post(&server, "/ocm/shares", &own).await.status, 201);
+    let asleep = server.sleep().await;
+    let server = asleep.wake().await;
+    group(&server, GroupCommand::Remove { name: "Physics".to_owned() }).await;
+    for user in ["bob", "dave"] {
+        until("the end", PATIENCE, async || received(&server, user).await.is_empty()).await;
+        assert!(mounts(&server, user).await.is_empty());
+    }
+    wait_told(&reva, "SHARE_DECLINED").await;
+    assert_eq!((server_told(), received(&server, "emma").await.len()), (1, 1));
+    reva.check();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn f11_a_share_with_a_group_counts_for_each_of_its_members() {
+    let clock = Clock::fixed(1_800_000_000);
+    let durable = |config: &mut Config| config.durability = Durability::PowerCut;
+    let (server, reva) = (TestServer::start_with(clock.clone(), durable).await, Reva::start(Family::Cernbox).await);
+    server.add_user("bob").await;
+    let mut members = vec!["bob".to_owned()];
+    for number in 1..20 {
+        members.push(format!("user{number}"));
+        server.add_user(&members[number]).await;
+    }
+    group_of(&server, "Physics", &members.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let to = |number: usize| {
+        let mut offer = reva.offering(&format!("Physics@{}", server.host()), "group");
+        offer["providerId"] = json!(format!("share-{number}"));
+        offer
+    };
+    // Sixty at once from one address: three with twenty members.
+    for number in 0..3 {
+        assert_eq!(post(&server, "/ocm/shares", &to(number)).await.status, 201);
+    }
+    assert_eq!(post(&server, "/ocm/shares", &to(3)).await.status, 429);
+    clock.advance(60);
+    assert_eq!(post(&server, "/ocm/shares", &to(3)).await.status, 201);
+    clock.advance(10 * 60);
+    assert_eq!(post(&server, "/ocm/shares", &to(4)).await.status, 429, "what is over counts, too");
+    // One caller who does not wait for the answer: all have it, or none.
+    clock.advance(24 * 3600);
+    {
+        let share = causeway::wire::ocm::IncomingShare::parse(to(5).to_string().as_bytes()).unwrap();
+        let offering =
+            server.running().services.federation().offered(&share, Caller { address: "192.0.2.1".parse().unwrap(), signed: false });
+        let at_once = futures_util::FutureExt::now_or_never(Box::pin(offering));
+        assert!(at_once.is_none(), "it waits for the disk: {at_once:?}");
+    }
+    let server = server.restart().await;
+    for user in &members {
+        assert_eq!(received(&server, user).await.len(), 5, "{user}");
+    }
     server.stop().await;
 }

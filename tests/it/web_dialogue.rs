@@ -263,7 +263,7 @@ async fn f9_private_and_dead_servers_are_refused_by_one_sentence_at_one_time() {
     });
     let times = futures_util::future::join_all(asking).await;
     let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-    assert!(least.as_secs() >= 7 && (*most - *least).as_secs() < 2, "{times:?}");
+    assert!(least.as_secs() >= 2 && (*most - *least).as_secs() < 2, "{times:?}");
     assert!(mounts(&server, "bob").await.is_empty());
     other.stop().await;
     server.stop().await;

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use self::signed::Came;
 use crate::limits::OCM_BODY_BYTES_MAX;
 use crate::service::Services;
-use crate::service::federation::{Heard, NotTaken, Unheard};
+use crate::service::federation::{Caller, Heard, NotTaken, Unheard};
 use crate::wire::Body;
 use crate::wire::ocm::{IncomingShare, Notification};
 
@@ -125,7 +125,8 @@ async fn shares(call: &Came, services: &Services) -> Response<Body> {
         Ok(believed) => believed,
         Err(refused) => return *refused,
     };
-    match services.federation().offered(&share, call.from).await {
+    let caller = Caller { address: call.from, signed: believed.is_signed() };
+    match services.federation().offered(&share, caller).await {
         Ok(to) => {
             services.federation().keep_keys(believed).await;
             let recipient = json!({"recipientDisplayName": to.name, "recipientUserId": to.id});

@@ -4,7 +4,7 @@
 use crate::domain::{CloudId, Secret};
 use crate::protocol::ocs::call::Call;
 use crate::protocol::ocs::envelope::{Answer, Problem, Value};
-use crate::service::federation::{Claims, Heard, NotTaken, Unheard, Unproven};
+use crate::service::federation::{Caller, Claims, Heard, NotTaken, Unheard, Unproven};
 use crate::wire::ocm::{IncomingShare, Notification, Webdav};
 
 /// Answers what stands behind `/cloud/shares`.
@@ -23,7 +23,7 @@ pub(super) async fn answer(call: &Call, rest: &[&str]) -> Answer {
 async fn offered(call: &Call) -> Answer {
     let share = incoming(call)?;
     unsigned(call, &call.services.federation().claims_of_offer(&share))?;
-    match call.services.federation().offered(&share, call.address()).await {
+    match call.services.federation().offered(&share, Caller { address: call.address(), signed: false }).await {
         Ok(_to) => Ok(Value::nothing()),
         Err(problem) => {
             let text = problem.to_string();

@@ -68,9 +68,12 @@ pub(super) fn sharees(call: &Call) -> Answer {
     let (exact_groups, groups) = paged(&mut groups.into_iter());
     let contacts = if wanted(REMOTE) { call.services.federation().contacts_of(me)? } else { Vec::new() };
     let known = contacts.iter().filter_map(|contact| {
-        let whole = [contact.email.as_str(), contact.address.user()].iter().any(|name| !name.is_empty() && name.to_lowercase() == search);
+        let is = |text: &str| !text.is_empty() && text.to_lowercase() == search;
+        let whole = is(contact.address.user());
         let found = matched(REMOTE, &contact.address.to_string(), &contact.name);
-        (whole || found.is_some()).then(|| (whole || found.is_some_and(|found| found.exact), contact))
+        // An e-mail address is what somebody says of themselves: it leads to them, but never counts as who is meant.
+        let known = whole || found.is_some() || is(&contact.email);
+        known.then(|| (whole || found.is_some_and(|found| found.exact), contact))
     });
     let known: Vec<_> = known.skip((page - 1).saturating_mul(per_page)).take(per_page).collect();
     let of =

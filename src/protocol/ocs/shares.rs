@@ -20,7 +20,8 @@ use crate::service::shares::{NewShare, Received, ShareChange};
 use crate::service::sharing::{LinkChange, NewLink};
 use crate::tree::Entry;
 
-/// Rights of new links as they are kept (`protocol/owncloud.md` 3.6): the right to share means nothing there.
+/// Rights of new links as they are kept (`protocol/owncloud.md` 3.6): the right to share means nothing there. Others that hold reading become
+/// reading alone, those that take files and do not show them become a drop folder.
 const NEW_LINK_PERMISSIONS: [u8; 5] = [1, 3, 4, 5, 15];
 /// Those that a link may be given later: what ownCloud 8 calls upload is among them.
 const LINK_PERMISSIONS: [u8; 6] = [1, 3, 4, 5, 7, 15];
@@ -262,15 +263,15 @@ async fn create_link(call: &Call, user: &User, (path, entry): (TreePath, &Entry)
 
 async fn update(call: &Call, user: &User, found: Found) -> Answer {
     let known = ["permissions", "publicUpload", "password", "expireDate", "note", "label", "name"];
-    // What is not offered here changes nothing, and the answer says so: a page can hide a button, not the file that it shows.
     let known = known.into_iter().chain(["hideDownload", "attributes", "sendPasswordByTalk"]).collect::<Vec<_>>();
     if known.iter().all(|name| call.parameters.get(name).is_none()) {
         return Err(Problem::bad_request("Wrong or no update parameter given"));
     }
+    hides_nothing(call)?;
     match found {
         Found::Link(link) => {
             let password = call.parameters.get("password").map(|text| (!text.is_empty()).then(|| Secret::new(text)));
-            let permissions = link_permissions(call, link.kind != crate::domain::Kind::File)?;
+            let permissions = link_permissions(call, &link)?;
             let change = LinkChange { permissions, password, expires: expiry(call)?, label: label(call) };
             set_note(call, link.id).await?;
             call.link_row(user, &*call.services.sharing().update(link.id, change).await?).await
@@ -314,16 +315,40 @@ fn permissions(call: &Call) -> Result<Option<Permissions>, Problem> {
     Ok(Some(Permissions(bits)))
 }
 
-/// The rights of a new link. What no link can have is reading alone, as ownCloud makes it; the answer says so.
+/// The rights of a new link. What no link can have becomes less, as ownCloud does it, and never shows what was not to be shown (attack F2).
 fn new_link_permissions(call: &Call, collection: bool) -> Result<Permissions, Problem> {
     let upload = public_upload(call, collection)?;
-    let asked = permissions(call)?.map(|asked| asked.0 & !Permissions::SHARE.0);
-    if asked == Some(Permissions::CREATE.0) && !collection {
+    let Some(asked) = permissions(call)? else { return Ok(upload.unwrap_or(Permissions::READ)) };
+    // `publicUpload=true` wins over the bits, as with both families (`protocol/owncloud.md` 3.6).
+    if upload == Some(Permissions::EDIT) {
+        return Ok(Permissions::EDIT);
+    }
+    let asked = if upload.is_some() { shows_only(asked)? } else { Permissions(asked.0 & !Permissions::SHARE.0) };
+    let kept = match (asked.contains(Permissions::READ), asked.contains(Permissions::CREATE)) {
+        (true, _) if NEW_LINK_PERMISSIONS.contains(&asked.0) => asked,
+        (true, _) => Permissions::READ,
+        (false, true) => Permissions::CREATE,
+        (false, false) => return Err(Problem::bad_request("A link shows something or takes files: permissions are 1, 3, 4, 5 or 15")),
+    };
+    drops_into(kept, collection)
+}
+
+/// What `publicUpload=false` leaves of rights: it takes away what changes something.
+fn shows_only(permissions: Permissions) -> Result<Permissions, Problem> {
+    if permissions.contains(Permissions::READ) {
+        return Ok(Permissions::READ);
+    }
+    Err(Problem::bad_request(
+        "Without public upload nothing is left of a link that only takes files: say permissions=1 for one that shows them",
+    ))
+}
+
+/// Refuses a drop folder that is a file.
+fn drops_into(permissions: Permissions, collection: bool) -> Result<Permissions, Problem> {
+    if permissions == Permissions::CREATE && !collection {
         return Err(Problem::new(404, "Public upload is only possible for publicly shared folders"));
     }
-    let kept = asked.map(|bits| if NEW_LINK_PERMISSIONS.contains(&bits) { Permissions(bits) } else { Permissions::READ });
-    // `publicUpload=true` wins over the bits, as with both families (`protocol/owncloud.md` 3.6).
-    Ok(upload.filter(|upload| kept.is_none() || *upload == Permissions::EDIT).or(kept).unwrap_or(Permissions::READ))
+    Ok(permissions)
 }
 
 /// What the older word for rights means.
@@ -337,18 +362,42 @@ fn public_upload(call: &Call, collection: bool) -> Result<Option<Permissions>, P
 }
 
 /// Other rights of a link: bits that mean nothing for one are an error here, as with both families.
-fn link_permissions(call: &Call, collection: bool) -> Result<Option<Permissions>, Problem> {
+fn link_permissions(call: &Call, link: &Link) -> Result<Option<Permissions>, Problem> {
+    let collection = link.kind != crate::domain::Kind::File;
     let upload = public_upload(call, collection)?;
-    let Some(permissions) = permissions(call)? else { return Ok(upload) };
-    let bits = permissions.0 & !Permissions::SHARE.0;
-    if !LINK_PERMISSIONS.contains(&bits) {
+    let asked = permissions(call)?;
+    if let Some(asked) = asked
+        && !LINK_PERMISSIONS.contains(&(asked.0 & !Permissions::SHARE.0))
+    {
         return Err(Problem::bad_request("Can't change permissions for public share links"));
     }
-    if bits == Permissions::CREATE.0 && !collection {
-        return Err(Problem::new(404, "Public upload is only possible for publicly shared folders"));
+    let asked = asked.map(|asked| Permissions(asked.0 & !Permissions::SHARE.0));
+    match (upload, asked) {
+        // It wins over the bits, as with both families (`protocol/owncloud.md` 3.6).
+        (Some(Permissions::EDIT), _) => Ok(upload),
+        (Some(_), asked) => shows_only(asked.unwrap_or(link.permissions)).map(Some),
+        (None, Some(asked)) => drops_into(asked, collection).map(Some),
+        (None, None) => Ok(None),
     }
-    // `publicUpload=true` wins over the bits, as with both families (`protocol/owncloud.md` 3.6).
-    Ok(Some(if upload == Some(Permissions::EDIT) { Permissions::EDIT } else { Permissions(bits) }))
+}
+
+/// Refuses what would hide or forbid downloads: a page can hide a button, not the file that it shows (attack L2).
+fn hides_nothing(call: &Call) -> Result<(), Problem> {
+    let attributes: Vec<serde_json::Value> =
+        call.parameters.get("attributes").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let forbids = |attribute: &serde_json::Value| {
+        let off = |name: &str| match attribute.get(name) {
+            Some(serde_json::Value::Bool(on)) => !on,
+            Some(serde_json::Value::Number(number)) => number.as_i64() == Some(0),
+            Some(serde_json::Value::String(text)) => matches!(text.as_str(), "false" | "0" | ""),
+            Some(_) | None => false,
+        };
+        attribute.get("key").and_then(serde_json::Value::as_str) == Some("download") && (off("value") || off("enabled"))
+    };
+    if is_set(call, "hideDownload") || attributes.iter().any(forbids) {
+        return Err(Problem::bad_request("Downloads cannot be hidden or forbidden here: who sees a file can keep it"));
+    }
+    Ok(())
 }
 
 /// The last day: none where it was not sent, an inner none where it is taken off.

@@ -34,15 +34,15 @@ pub enum ServersCommand {
 pub enum TrustedCommand {
     /// Trust a server: it takes part in sharing whatever the mode, unless it is denied
     Add {
-        /// host or host:port
+        /// host or host:port, with http:// before it for a server without TLS, and with its folder if it lives in one
         host: String,
-        /// Take what its users share without asking the receivers
+        /// Take what its users share without asking the receivers; offers must be signed by it or come from its address
         #[arg(long)]
         auto_accept: bool,
     },
     /// Trust a server no longer; what was taken stays
     Remove {
-        /// host or host:port
+        /// host or host:port, with http:// before it for a server without TLS, and with its folder if it lives in one
         host: String,
     },
     /// List the trusted servers
@@ -69,7 +69,7 @@ pub struct FederationTerms {
 /// A trusted server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrustedRow {
-    /// `host[:port]`.
+    /// `[http://]host[:port][/folder]`.
     pub host: String,
     /// Whether what its users share is taken without asking.
     pub auto_accept: bool,

@@ -45,6 +45,7 @@ impl Default for Patience {
                 stall: Duration::from_secs(10),
                 source_stall: Duration::from_secs(10),
                 answer: Duration::from_secs(20),
+                ask: Duration::from_secs(20),
                 // Each step is tried, whatever failed before.
                 breaker_pause: Duration::ZERO,
                 breaker_pause_max: Duration::ZERO,

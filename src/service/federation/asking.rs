@@ -1,13 +1,20 @@
 //! What our users share on of shares that they received from other servers: the owner's server makes the new share, because ours asks it to
 //! (`REQUEST_RESHARE`, `protocol/ocm.md` 1.6). The files never go by way of us.
 //!
-//! **Invariants:** the owner's server decides, and bounds the new share by what it grants now over every hop (attack F7); a row is written once
-//! it has agreed; what its asker takes back is kept until the owner's server was told.
+//! **Invariants:** the owner's server decides, and bounds the new share by what it grants now over every hop (attack F7); a row is there before it
+//! is asked, so that whatever it makes is known here: what was not heard to its end, or could not be made as small as was asked for, is
+//! undone by [`Federation::follow_asked`]; what its asker takes back is kept until the owner's server was told.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::Federation;
 use super::door::number;
@@ -22,12 +29,20 @@ use crate::service::refusal::Result;
 use crate::service::secrets::{SealedIn, digest};
 use crate::service::shares::NewShare;
 use crate::service::{Reason, Refusal};
-use crate::store::{Batch, Record, Table};
+use crate::store::{self, Batch, Record, Table};
 use crate::wire::Via;
 use crate::wire::ocm::{Notification, permissions_of, words};
 
 /// Most shares that one user has asked for.
 const USER_ASKED_MAX: usize = 500;
+/// How often is looked for what was asked and not heard to its end, if nothing rings before.
+const ROUND_EVERY: Duration = Duration::from_secs(60);
+/// How many servers are asked again at once.
+const ASKED_AGAIN_AT_ONCE: usize = 8;
+/// How long a refusal may mean that the first question is still worked on there, in seconds.
+const STILL_MADE_SECONDS: i64 = 120;
+/// How long a server is asked again, in seconds.
+const ASKED_AGAIN_SECONDS: i64 = 24 * 3600;
 
 /// A share that the server of an offered one made because a user of ours asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +59,13 @@ pub struct AskedShare {
     pub to: CloudId,
     /// What was asked for; what it grants, the owner's server says at each request.
     pub permissions: Permissions,
-    /// Its number at the owner's server.
+    /// Its number at the owner's server; empty until that has answered.
     pub provider_id: String,
     /// SHA-256 of what opens it.
     pub digest: [u8; 32],
     /// What opens it, encrypted at rest.
     secret: Vec<u8>,
-    /// The receiver's answer, as far as the owner's server tells.
+    /// The receiver's answer, as far as the owner's server tells; `Sending` until it is made as it was asked for.
     pub state: SentState,
     /// When it was made.
     pub created: Timestamp,
@@ -67,6 +82,50 @@ impl AskedShare {
     /// The same with a receiver under another address.
     pub(super) fn readdressed(self, to: CloudId) -> AskedShare {
         AskedShare { to, ..self }
+    }
+}
+
+/// The shares that are being asked for now.
+#[derive(Default)]
+pub(super) struct Asking {
+    /// Their rows are nobody else's to settle.
+    busy: Mutex<HashSet<ShareId>>,
+    /// One row is begun at a time.
+    starting: tokio::sync::Mutex<()>,
+    ended: Notify,
+}
+
+impl Asking {
+    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<ShareId>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn to ask for a share, unless somebody has it.
+    fn turn(&self, id: ShareId) -> Option<Turn<'_>> {
+        self.busy().insert(id).then(|| Turn { asking: self, id, rings: true })
+    }
+}
+
+/// One share that is asked for; given back at the end, however that comes.
+struct Turn<'asking> {
+    asking: &'asking Asking,
+    id: ShareId,
+    rings: bool,
+}
+
+impl Turn<'_> {
+    /// Gives it back without ringing: for the loop that would hear it.
+    fn end(mut self) {
+        self.rings = false;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.asking.busy().remove(&self.id);
+        if self.rings {
+            self.asking.ended.notify_one();
+        }
     }
 }
 
@@ -114,15 +173,53 @@ impl Federation {
                 "what another server shares is shared on to read, or with all that you may do; with or without the right to share it on",
             ));
         }
-        let id = ShareId(self.store.next_id()?);
-        let secret = self.vault.open_sealed(SealedIn::Offer(offer.id), &offer.secret)?;
-        let question = Notification::new("REQUEST_RESHARE", &offer.provider_id, secret)
-            .with("shareWith", String::from(to.clone()))
-            .with("senderId", id.0)
-            .with("shareType", 6)
-            .with("message", "Ask owner to reshare the file");
-        let told = self.asked_of_server(offer, &question).await.map_err(|error| unanswered(offer, to, &error))?;
-        let (secret, provider_id) = made_there(&told).ok_or_else(|| not_supported(offer, to))?;
+        let (asked, _turn) = self.begin_to_ask(sharer, offer, to, wanted).await?;
+        let made = match self.ask_server(offer, &asked).await {
+            Ok(Some(made)) => made,
+            Ok(None) => {
+                self.store.commit(Batch::new().delete::<AskedShare>(&asked.key())).await?;
+                return Err(not_supported(offer, to));
+            }
+            Err(error) => {
+                // Where it may have heard, it is asked again, and what comes of that is undone.
+                if error.is_final() {
+                    self.store.commit(Batch::new().delete::<AskedShare>(&asked.key())).await?;
+                }
+                return Err(unanswered(offer, to, &error));
+            }
+        };
+        if wanted != granted {
+            self.keep_made(offer, &made).await?;
+            let secret = self.vault.open_sealed(SealedIn::Asked(made.id), &made.secret)?;
+            let less = Notification::new("RESHARE_CHANGE_PERMISSION", &made.provider_id, secret).with("permission", said);
+            if let Err(error) = self.asked_of_server(offer, &less).await {
+                tracing::info!(remote.host = offer.server().host(), %error, "a share that was asked for cannot be made smaller, and ends");
+                self.undo_made(offer, &made).await?;
+                let text = format!("the server of {} shares it on with all that you may do, or not at all", offer.owner);
+                return Err(Refusal::refused(text));
+            }
+        }
+        let made = AskedShare { state: SentState::Pending, ..made };
+        self.keep_made(offer, &made).await?;
+        tracing::info!(share.id = made.id.0, user.id = %sharer.name, remote.host = offer.server().host(), "a share of another server was shared on");
+        Ok(made)
+    }
+
+    /// Writes down that a share is asked for, and takes the turn. One that was asked for and not heard of is asked for again.
+    async fn begin_to_ask(&self, sharer: &User, offer: &Offer, to: &CloudId, wanted: Permissions) -> Result<(AskedShare, Turn<'_>)> {
+        let _starting = self.offers.asking.starting.lock().await;
+        let mut all = self.store.list::<AskedShare>()?;
+        all.retain(|asked| asked.space == sharer.space && self.origin_of(asked).is_some());
+        let there = all.iter().find(|asked| asked.offer == offer.id && asked.to.is(to));
+        if there.is_some_and(|there| there.state != SentState::Sending) {
+            return Err(Refusal::refused(format!("this is shared with {to} already")));
+        }
+        if there.is_none() && all.len() >= USER_ASKED_MAX {
+            return Err(Refusal::refused(format!("`{}` has shared on {USER_ASKED_MAX} things already", sharer.name)));
+        }
+        let id = there.map_or_else(|| self.store.next_id().map(ShareId), |there| Ok(there.id))?;
+        let busy = || Refusal::refused(format!("this is being shared with {to} just now; try again later"));
+        let turn = self.offers.asking.turn(id).ok_or_else(busy)?;
         let asked = AskedShare {
             id,
             user: sharer.name.clone(),
@@ -130,26 +227,96 @@ impl Federation {
             offer: offer.id,
             to: to.clone(),
             permissions: wanted,
-            digest: digest(secret.expose()),
-            secret: self.vault.seal(SealedIn::Asked(id), &secret)?,
-            provider_id,
-            state: SentState::Pending,
+            digest: [0; 32],
+            secret: Vec::new(),
+            provider_id: String::new(),
+            state: SentState::Sending,
             created: self.clock.now(),
         };
-        if wanted != granted {
-            let less = Notification::new("RESHARE_CHANGE_PERMISSION", &asked.provider_id, secret).with("permission", said);
-            if let Err(error) = self.asked_of_server(offer, &less).await {
-                tracing::info!(remote.host = offer.server().host(), %error, "a share that was asked for cannot be made smaller, and ends");
-                let batch = self.take_back(Batch::new(), offer, &asked)?;
-                self.store.commit(batch).await?;
-                self.outbox.wake();
-                let text = format!("the server of {} shares it on with all that you may do, or not at all", offer.owner);
-                return Err(Refusal::refused(text));
+        self.store.commit(Batch::new().put(&asked)).await?;
+        Ok((asked, turn))
+    }
+
+    /// Asks for a share; the same one again if it was asked for before. None where the server makes no such shares.
+    async fn ask_server(&self, offer: &Offer, asked: &AskedShare) -> Result<Option<AskedShare>, remote::Error> {
+        let unreadable = |error: &dyn fmt::Display| {
+            tracing::error!(share.id = asked.id.0, %error, "the secret of a share cannot be used");
+            remote::Error::Unreachable { retry_after: ROUND_EVERY }
+        };
+        let secret = self.vault.open_sealed(SealedIn::Offer(offer.id), &offer.secret).map_err(|error| unreadable(&error))?;
+        let question = Notification::new("REQUEST_RESHARE", &offer.provider_id, secret)
+            .with("shareWith", String::from(asked.to.clone()))
+            .with("senderId", asked.id.0)
+            .with("shareType", 6)
+            .with("message", "Ask owner to reshare the file");
+        let told = self.asked_of_server(offer, &question).await?;
+        let Some((secret, provider_id)) = made_there(&told) else { return Ok(None) };
+        let sealed = self.vault.seal(SealedIn::Asked(asked.id), &secret).map_err(|error| unreadable(&error))?;
+        Ok(Some(AskedShare { digest: digest(secret.expose()), secret: sealed, provider_id, ..asked.clone() }))
+    }
+
+    /// Writes down what the owner's server has made. Where its row is gone, that has ended meanwhile, and so does this.
+    async fn keep_made(&self, offer: &Offer, made: &AskedShare) -> Result<()> {
+        match self.store.commit(Batch::new().present::<AskedShare>(&made.key()).put(made)).await {
+            Err(store::Error::Conflict) => {
+                self.undo_made(offer, made).await?;
+                Err(Refusal::refused("what was to be shared on has ended meanwhile"))
+            }
+            done => Ok(done?),
+        }
+    }
+
+    async fn undo_made(&self, offer: &Offer, made: &AskedShare) -> Result<()> {
+        let batch = self.take_back(Batch::new().delete::<AskedShare>(&made.key()), offer, made)?;
+        self.store.commit(batch).await?;
+        self.outbox.wake();
+        Ok(())
+    }
+
+    /// Settles what was asked for and not heard to its end, for as long as it is polled.
+    pub async fn follow_asked(&self) {
+        loop {
+            let all = self.store.list::<AskedShare>().unwrap_or_else(|error| {
+                tracing::error!(%error, "shares that were asked for cannot be read");
+                Vec::new()
+            });
+            let open = all.into_iter().filter(|asked| asked.state == SentState::Sending);
+            stream::iter(open).for_each_concurrent(ASKED_AGAIN_AT_ONCE, |asked| self.settle_asked(asked.id)).await;
+            tokio::select! {
+                () = self.offers.asking.ended.notified() => {}
+                () = tokio::time::sleep(ROUND_EVERY) => {}
             }
         }
-        self.store.commit(Batch::new().put(&asked)).await?;
-        tracing::info!(share.id = id.0, user.id = %sharer.name, remote.host = offer.server().host(), "a share of another server was shared on");
-        Ok(asked)
+    }
+
+    async fn settle_asked(&self, id: ShareId) {
+        let key = id.0.to_be_bytes();
+        let Some(turn) = self.offers.asking.turn(id) else { return };
+        let found = self.store.get::<AskedShare>(&key).ok().flatten().filter(|asked| asked.state == SentState::Sending);
+        if let Some(asked) = found
+            && let Err(error) = self.end_asked(&asked).await
+        {
+            tracing::error!(share.id = id.0, %error, "a share that was asked for cannot be ended");
+        }
+        turn.end();
+    }
+
+    /// Ends one whose asker did not hear the end of it: what may have been made is asked for once more, since nothing else names it.
+    async fn end_asked(&self, asked: &AskedShare) -> Result<()> {
+        let forgotten = Batch::new().delete::<AskedShare>(&asked.key());
+        let Some(offer) = self.origin_of(asked) else { return Ok(self.store.commit(forgotten).await?) };
+        if !asked.provider_id.is_empty() {
+            return self.undo_made(&offer, asked).await;
+        }
+        let age = self.clock.now().saturating_sub(asked.created);
+        match self.ask_server(&offer, asked).await {
+            Ok(Some(made)) => {
+                tracing::info!(share.id = asked.id.0, user.id = %asked.user, "a share was made whose asker did not hear of it: it is taken back");
+                self.undo_made(&offer, &made).await
+            }
+            Err(error) if age < if error.is_final() { STILL_MADE_SECONDS } else { ASKED_AGAIN_SECONDS } => Ok(()),
+            Ok(None) | Err(_) => Ok(self.store.commit(forgotten).await?),
+        }
     }
 
     /// What the sharer may give on of an offered share, if that may be asked for at all.
@@ -185,13 +352,6 @@ impl Federation {
         if !granted.contains(Permissions::SHARE | Permissions::READ) {
             return Err(Refusal::refused("this may not be shared on"));
         }
-        let made = self.asked_by(sharer)?;
-        if made.iter().any(|asked| asked.offer == offer.id && asked.to.is(to)) {
-            return Err(Refusal::refused(format!("{} is shared with {to} already", new.path)));
-        }
-        if made.len() >= USER_ASKED_MAX {
-            return Err(Refusal::refused(format!("`{}` has shared on {USER_ASKED_MAX} things already", sharer.name)));
-        }
         Ok(granted)
     }
 
@@ -206,13 +366,14 @@ impl Federation {
     /// Where the store fails.
     pub fn asked_by(&self, user: &User) -> Result<Vec<AskedShare>> {
         let mut all = self.store.list::<AskedShare>()?;
-        all.retain(|asked| asked.space == user.space && self.origin_of(asked).is_some());
+        all.retain(|asked| asked.space == user.space && asked.state != SentState::Sending && self.origin_of(asked).is_some());
         Ok(all)
     }
 
     /// The share of a number that somebody here asked for, with what it was made from.
     pub fn asked(&self, id: ShareId) -> Option<(AskedShare, Arc<Offer>)> {
         let asked = self.store.get::<AskedShare>(&id.0.to_be_bytes()).ok().flatten()?;
+        let asked = Some(asked).filter(|asked| asked.state != SentState::Sending)?;
         let offer = self.origin_of(&asked)?;
         Some((asked, offer))
     }
@@ -228,17 +389,30 @@ impl Federation {
     pub async fn undo_asked(&self, id: ShareId) -> Result<()> {
         let missing = || Refusal::not_found(format!("there is no share {}", id.0));
         let (asked, offer) = self.asked(id).ok_or_else(missing)?;
-        let batch = self.take_back(Batch::new().delete::<AskedShare>(&asked.key()), &offer, &asked)?;
-        self.store.commit(batch).await?;
-        self.outbox.wake();
+        self.undo_made(&offer, &asked).await?;
         tracing::info!(share.id = id.0, user.id = %asked.user, "a share that was asked for was taken back");
         Ok(())
     }
 
+    /// Adds to the batch that ends an offer what its receiver has shared on of it: the owner's server is told.
+    pub(super) fn take_back_all(&self, batch: Batch, offer: &Offer) -> Result<Batch> {
+        let mut batch = batch;
+        for asked in self.store.list::<AskedShare>()?.iter().filter(|asked| asked.offer == offer.id) {
+            batch = batch.delete::<AskedShare>(&asked.key());
+            if !asked.provider_id.is_empty() {
+                batch = self.answer_message(batch, offer.server(), &self.undone(asked)?)?;
+            }
+        }
+        Ok(batch)
+    }
+
     fn take_back(&self, batch: Batch, offer: &Offer, asked: &AskedShare) -> Result<Batch> {
+        self.kept_message(batch, offer.server(), &self.undone(asked)?)
+    }
+
+    fn undone(&self, asked: &AskedShare) -> Result<Notification> {
         let secret = self.vault.open_sealed(SealedIn::Asked(asked.id), &asked.secret)?;
-        let undone = Notification::new("RESHARE_UNDO", &asked.provider_id, secret).with("message", "reshare was revoked");
-        self.kept_message(batch, offer.server(), &undone)
+        Ok(Notification::new("RESHARE_UNDO", &asked.provider_id, secret).with("message", "reshare was revoked"))
     }
 
     /// What the owner's server tells of a share that was asked for. Says whether it is about one.
@@ -250,13 +424,16 @@ impl Federation {
         let known = self.store.get::<AskedShare>(&id.0.to_be_bytes())?;
         let Some(asked) = known.filter(|asked| asked.digest == digest(notification.secret.expose())) else { return Ok(false) };
         let batch = match notification.kind.as_str() {
+            "SHARE_ACCEPTED" if asked.state == SentState::Sending => {
+                return Err(Refusal::failed("a share that was asked for is not as it was asked for yet: this is heard later"));
+            }
             "SHARE_ACCEPTED" => Batch::new().present::<AskedShare>(&asked.key()).put(&AskedShare { state: SentState::Accepted, ..asked }),
             "SHARE_DECLINED" | "RESHARE_UNDO" => Batch::new().delete::<AskedShare>(&asked.key()),
             _ => return Ok(false),
         };
         match self.store.commit(batch).await {
             // It was taken back just now.
-            Ok(()) | Err(crate::store::Error::Conflict) => Ok(true),
+            Ok(()) | Err(store::Error::Conflict) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }

@@ -37,6 +37,7 @@ pub use receivers::Recipient;
 pub use renamed::Moved;
 pub use signing::{Believed, Claims, Presented, Published, Unproven};
 pub use tokens::{IssuedToken, NoToken, TokenRequest};
+pub use trusted::Caller;
 
 pub(super) use offers::Offers;
 pub(super) use outbox::Outbox;

@@ -2,25 +2,27 @@
 //!
 //! An offer is a record with the sealed secret; accepted, it is a mount whose record holds no secret. **Invariants:** an offer makes no outbound
 //! call before its receiver answers it (attack F8); one share is (its server, its number, its secret), and another one never takes its place; of one
-//! with a group each member has an offer, and answers alone;
+//! with a group each member has an offer, answers alone, and has it no longer than they are in the group;
 //! what the receiver does, and what the other server is told of it, are stored together. A stop in between is settled by
 //! [`Federation::settle_offers`], which compares offers with the mounts that there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Federation;
+use super::asking::Asking;
 use super::hints::Doubts;
-use super::receivers::Recipient;
+use super::receivers::{GroupOffer, Recipient};
 use super::tokens::scheme_of;
+use super::trusted::{Caller, Welcoming};
 use crate::domain::{
-    AuthScheme, Clock, CloudId, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath, User,
+    AuthScheme, Clock, CloudId, GroupName, Kind, Mount, MountId, Name, Offer, OfferedAt, ReceivedState, Secret, ShareId, SpaceId, TreePath,
+    User,
 };
 use crate::limits::{
-    ADDRESS_OFFERS_MAX, DISPLAY_NAME_BYTES_MAX, OCM_ID_BYTES_MAX, OCM_SECRET_BYTES_MAX, OCM_URL_BYTES_MAX, OFFER_WAIT_SECONDS, OFFERS_MAX,
-    USER_HOST_OFFERS_MAX, USER_OFFERS_MAX,
+    ADDRESS_OFFERS_MAX, DISPLAY_NAME_BYTES_MAX, OCM_ID_BYTES_MAX, OCM_SECRET_BYTES_MAX, OCM_URL_BYTES_MAX, OFFER_WAIT_SECONDS,
 };
 use crate::remote::{Credentials, Opened, ProbeFault, same_host};
 use crate::service::mounts::Offered;
@@ -33,9 +35,6 @@ use crate::wire::ocm::{IncomingShare, Notification, Webdav};
 
 /// Longest name of an offered share, in bytes: room for ` (2)` is left.
 const OFFER_NAME_BYTES_MAX: usize = 200;
-
-/// How many members of a group count like one offer against the address that it came from.
-const MEMBERS_PER_OFFER: usize = 10;
 
 /// A field of an offer that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +80,16 @@ impl From<store::Error> for NotTaken {
 /// The offers of a server, in memory as in the store.
 pub(in crate::service) struct Offers {
     known: RwLock<BTreeMap<ShareId, Arc<Offer>>>,
+    /// The groups of those that came by one.
+    groups: RwLock<HashMap<ShareId, GroupName>>,
     /// What each address has offered; what it offered wrongly counts among the calls.
     taken: Throttle,
     /// One change at a time. Not held while another server is asked.
     pub(super) changing: tokio::sync::Mutex<()>,
     /// Rung when something came that is to be accepted without asking.
-    pub(super) welcome: tokio::sync::Notify,
+    pub(super) welcome: Welcoming,
+    /// What is being asked of other servers for those who share on.
+    pub(super) asking: Asking,
     /// One change of invitations and contacts at a time. Not held while another server is asked.
     pub(super) people: tokio::sync::Mutex<()>,
     /// What is to be looked at, since somebody said something of it.
@@ -100,9 +103,10 @@ impl Offers {
     /// Where the store cannot be read.
     pub(in crate::service) fn open(store: &Store, clock: Clock) -> Result<Offers, store::Error> {
         let known = store.list::<Offer>()?.into_iter().map(|offer| (offer.id, Arc::new(offer))).collect();
-        let (changing, people, doubts, welcome) = Default::default();
+        let groups = store.list::<GroupOffer>()?.into_iter().map(|row| (row.offer, row.group)).collect();
+        let (changing, people, doubts, welcome, asking) = Default::default();
         let taken = Throttle::hourly(clock, ADDRESS_OFFERS_MAX);
-        Ok(Offers { known: RwLock::new(known), taken, changing, welcome, people, doubts })
+        Ok(Offers { known: RwLock::new(known), groups: RwLock::new(groups), taken, changing, welcome, asking, people, doubts })
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Offer>> {
@@ -119,8 +123,27 @@ impl Offers {
         offer
     }
 
-    fn forget(&self, id: ShareId) {
+    /// [`Offers::keep`] for one that came by a group, if it did.
+    pub(super) fn keep_of(&self, offer: Offer, group: Option<&GroupName>) -> Arc<Offer> {
+        if let Some(group) = group {
+            self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(offer.id, group.clone());
+        }
+        self.keep(offer)
+    }
+
+    /// The group that an offer came by.
+    pub(super) fn group_of(&self, id: ShareId) -> Option<GroupName> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    pub(super) fn forget(&self, id: ShareId) {
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Counts an offer against the address that it came from.
+    pub(super) fn count(&self, from: IpAddr) {
+        self.taken.failed(from, "offer");
     }
 }
 
@@ -143,13 +166,14 @@ impl Federation {
     /// Takes an offer, for each of its receivers. No other server is asked anything. Gives whom it is for; the same offer again changes nothing.
     ///
     /// # Errors
-    /// [`NotTaken`]. A user who is not here counts as a guess.
-    pub async fn offered(&self, share: &IncomingShare, from: IpAddr) -> Result<Recipient, NotTaken> {
+    /// [`NotTaken`]. A user who is not here counts as a guess, and so does a server that takes no part.
+    pub async fn offered(&self, share: &IncomingShare, caller: Caller) -> Result<Recipient, NotTaken> {
+        let from = caller.address;
         if let Some(wait) = self.calls.address_waits(from) {
             return Err(NotTaken::Throttled(wait));
         }
         let judged = self.judge(share);
-        if matches!(judged, Err(NotTaken::NoSuchUser)) {
+        if matches!(judged, Err(NotTaken::NoSuchUser | NotTaken::NotAllowed)) {
             self.calls.failed(from, &format!("ocm:{from}"));
         }
         let (to, offer, secret) = judged?;
@@ -164,58 +188,22 @@ impl Federation {
         if waiting.is_empty() {
             return Ok(to);
         }
-        if !all.is_empty() && !to.group {
+        if !all.is_empty() && to.group.is_none() {
             return Err(invalid("providerId", "is that of a share with somebody else"));
         }
         if let Some(wait) = self.offers.taken.address_waits(from) {
             return Err(NotTaken::Throttled(wait));
         }
-        let mut kept = 0;
-        for user in waiting {
-            match self.keep_offer(Offer { user: user.name.clone(), space: user.space, ..offer.clone() }, &secret).await {
-                Ok(()) => kept += 1,
-                // Who has too many to answer gets it when it is offered again.
-                Err(NotTaken::Full) if to.group => continue,
-                Err(other) => return Err(other),
-            }
-            // A group counts for several, not for each of its members.
-            if kept % MEMBERS_PER_OFFER == 1 {
-                self.offers.taken.failed(from, "offer");
-            }
-        }
-        if kept == 0 { Err(NotTaken::Full) } else { Ok(to) }
+        self.keep_offers(&to, &waiting, (offer, &secret), caller).await?;
+        Ok(to)
     }
 
     /// The offers of the same share that there are, and for whom there is none.
-    fn not_offered_yet<'a>(&self, to: &'a Recipient, offer: &Offer) -> (Vec<Arc<Offer>>, Vec<&'a Arc<User>>) {
+    fn not_offered_yet(&self, to: &Recipient, offer: &Offer) -> (Vec<Arc<Offer>>, Vec<Arc<User>>) {
         let mut all = self.offers.all();
         all.retain(|known| is_same(known, offer));
-        let waiting = to.users.iter().filter(|user| !all.iter().any(|known| known.user == user.name)).collect();
+        let waiting = to.users.iter().filter(|user| !all.iter().any(|known| known.user == user.name)).cloned().collect();
         (all, waiting)
-    }
-
-    /// Writes an offer to one user. The caller has the turn to change something.
-    async fn keep_offer(&self, offer: Offer, secret: &Secret) -> Result<(), NotTaken> {
-        let all = self.offers.all();
-        let of_host = |known: &&Arc<Offer>| known.server().host() == offer.server().host();
-        let pending = || all.iter().filter(|known| known.state == ReceivedState::Pending);
-        let of_user = || pending().filter(|known| known.user == offer.user);
-        if of_user().filter(of_host).count() >= USER_HOST_OFFERS_MAX
-            || of_user().count() >= USER_OFFERS_MAX
-            || pending().count() >= OFFERS_MAX
-        {
-            tracing::warn!(user.id = %offer.user, remote.host = offer.server().host(), "an offer was refused: too many wait");
-            return Err(NotTaken::Full);
-        }
-        let id = ShareId(self.store.next_id()?);
-        let sealed = self.vault.seal(SealedIn::Offer(id), secret).map_err(|error| NotTaken::Failed(error.into()))?;
-        let offer = Offer { id, secret: sealed, ..offer };
-        let batch = self.welcome(Batch::new().absent::<Offer>(&offer.key()).put(&offer), &offer);
-        self.store.commit(batch).await?;
-        tracing::info!(share.id = id.0, user.id = %offer.user, remote.host = offer.server().host(), "another server offers a share");
-        self.offers.keep(offer);
-        self.offers.welcome.notify_one();
-        Ok(())
     }
 
     /// What an offer says, if it can be used: for whom, the offer without its number, and its secret.
@@ -345,14 +333,22 @@ impl Federation {
         if !self.is_allowed(&offer) {
             return Err(Refusal::refused("the administrator does not allow shares of that server"));
         }
+        if self.has_left(&offer) {
+            return Err(Refusal::refused("this is shared with a group that you do not belong to any more"));
+        }
         let secret = self.vault.open_sealed(SealedIn::Offer(id), &offer.secret)?;
         let opened = self.open_offer(&offer, &secret).await?;
         let changing = self.offers.changing.lock().await;
         // One that was cut off half-way comes to its end first: a second mount would hide the first.
         self.settle_in_turn(id).await?;
+        let asked = offer;
         let offer = self.offer_to(user, id)?;
         if offer.state == ReceivedState::Accepted {
             return Ok(offer);
+        }
+        // Its server has another name since it was asked: what was found is at the old one.
+        if offer.server() != asked.server() || offer.at != asked.at {
+            return Err(away());
         }
         let accepted = self.hang_offer(user, &offer, opened, secret).await?;
         drop(changing);
@@ -450,8 +446,11 @@ impl Federation {
     /// Takes away the mount of an offer, then the offer itself; `tell` its server that the receiver did it.
     pub(super) async fn end(&self, offer: &Offer, tell: bool) -> Result<()> {
         // What one of a group does not want the others may: its server takes one answer for that of all.
-        let tell = tell && !self.offers.all().iter().any(|known| known.id != offer.id && is_same(known, offer));
-        let batch = self.without_mount(offer).await?.delete::<Offer>(&offer.key());
+        let ended_here = tell;
+        let has = |known: &Offer| known.state != ReceivedState::Pending || !self.has_left(known);
+        let tell = tell && !self.offers.all().iter().any(|known| known.id != offer.id && is_same(known, offer) && has(known));
+        let batch = self.without_mount(offer).await?.delete::<Offer>(&offer.key()).delete::<GroupOffer>(&offer.key());
+        let batch = if ended_here { self.take_back_all(batch, offer)? } else { batch };
         let batch = if tell { self.answer(batch, offer, "SHARE_DECLINED")? } else { batch };
         self.store.commit(batch).await?;
         self.offers.forget(offer.id);
@@ -533,6 +532,14 @@ impl Federation {
         Ok(match (offer.state, offer.mount) {
             (ReceivedState::Declined, _) => Fate::Withdrawn,
             _ if receiver.is_none() => Fate::Ended,
+            // Who answered it, its server has heard of; it is told once nobody has it any more.
+            (state, _) if self.has_left(offer) => {
+                if state == ReceivedState::Pending {
+                    Fate::Withdrawn
+                } else {
+                    Fate::Ended
+                }
+            }
             // Nobody answered it, so nobody is told: its address is only what a stranger wrote (attack F8).
             (ReceivedState::Pending, None) if self.is_over(offer) => Fate::Withdrawn,
             (ReceivedState::Pending, None) => Fate::Stays,

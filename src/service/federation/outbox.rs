@@ -190,41 +190,43 @@ impl Federation {
         Ok(messages.map(waiting).collect())
     }
 
-    /// Compares offers with their mounts and sends what is due, until it is dropped. What waits is tried at the start, whatever its time.
+    /// Compares offers with their mounts, sends what is due, and looks at shares that are said to have changed, until it is dropped. None of it
+    /// waits for the other.
     pub async fn run(&self) {
+        tokio::join!(self.send_out(), self.follow_doubts());
+    }
+
+    /// What waits is tried at the start, whatever its time.
+    async fn send_out(&self) {
         let now = self.clock.now();
         let sooner = |batch: Batch, message: Message| batch.put(&Message { due: message.due.min(now), ..message });
         let waiting = self.store.list::<Message>().unwrap_or_default();
         if let Err(error) = self.store.commit(waiting.into_iter().fold(Batch::new(), sooner)).await {
             tracing::warn!(%error, "what other servers are to be told waits for its time");
         }
-        let (mut sending, mut looking) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut sending = FuturesUnordered::new();
         loop {
             self.settle_offers().await;
-            self.take_doubts().into_iter().for_each(|(id, doubt)| looking.push(self.look_at(id, doubt)));
             for (turn, messages) in self.due(OUTBOX_HOSTS_AT_ONCE.saturating_sub(sending.len())) {
                 sending.push(self.deliver_messages(turn, messages));
             }
             tokio::select! {
                 Some(()) = sending.next(), if !sending.is_empty() => {}
-                Some(gone) = looking.next(), if !looking.is_empty() => self.end_gone(gone).await,
                 () = self.outbox.wake.notified() => {}
                 () = self.forest.mounts().removed() => {}
+                () = self.shares.groups_changed() => {}
                 () = tokio::time::sleep(self.pause()) => {}
             }
         }
     }
 
-    /// One round: offers are compared with their mounts, and what is due is tried once.
+    /// One round: offers are compared with their mounts, and what is due is tried once, told or looked at.
     pub async fn round(&self) {
         self.settle_offers().await;
         let mut sending: FuturesUnordered<_> =
             self.due(usize::MAX).into_iter().map(|(turn, messages)| self.deliver_messages(turn, messages)).collect();
         while sending.next().await.is_some() {}
-        let mut looking: FuturesUnordered<_> = self.take_doubts().into_iter().map(|(id, doubt)| self.look_at(id, doubt)).collect();
-        while let Some(gone) = looking.next().await {
-            self.end_gone(gone).await;
-        }
+        self.look_at_doubts().await;
     }
 
     /// What is due, by server, for at most so many servers that are not being told something already.

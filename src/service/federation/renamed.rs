@@ -1,8 +1,10 @@
 //! A server that stands under another name now: what is known of it here moves there.
 //!
-//! **Invariants:** before anything moves, the new server has opened one of the shares of the old one (or the administrator said that this need not
-//! be proved); all of it moves in one durable batch; the old name is told nothing.
+//! **Invariants:** before anything moves, the new server has opened one of the shares of the old one that are mounted here, and has refused a
+//! secret that nobody made (or the administrator said that this need not be proved); all of it moves in one durable batch; the old name is
+//! told nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
@@ -10,14 +12,17 @@ use futures_util::{StreamExt as _, stream};
 use super::Federation;
 use super::asking::AskedShare;
 use super::outbox::Message;
+use super::signing::Signer;
 use crate::domain::{
-    Asked, CloudId, Mount, MountState, Offer, OfferedAt, ReceivedState, RemoteTrust, SentShare, Share, ShareWith, TreePath,
+    Asked, CloudId, Contact, Invitation, Mount, MountId, MountState, Offer, OfferedAt, ReceivedState, RemoteTrust, Secret, SentShare,
+    Share, ShareWith, TreePath,
 };
+use crate::limits::OCM_SECRET_BYTES_MAX;
 use crate::remote::{self, Credentials};
 use crate::service::partners::Servers;
 use crate::service::refusal::Result;
 use crate::service::secrets::SealedIn;
-use crate::service::{Reason, Refusal};
+use crate::service::{Reason, Refusal, random};
 use crate::store::{Batch, Record as _};
 use crate::wire::Via;
 
@@ -110,6 +115,16 @@ struct Plan {
     shares: Vec<Share>,
     asked: Vec<AskedShare>,
     messages: Vec<Message>,
+    contacts: Vec<Contact>,
+    invitations: Vec<Invitation>,
+    /// Who has signed, under the old name and under the new one: the keys stay those that are known.
+    signers: Vec<(Signer, Signer)>,
+}
+
+/// What opens a mount: the secret of an offer, or what a link or folder is opened with.
+enum Opener {
+    Offer(Secret),
+    Mount(Option<Credentials>),
 }
 
 impl Federation {
@@ -118,7 +133,7 @@ impl Federation {
     /// # Errors
     /// Where nothing is known of the old one, or the new one opens none of its shares, unless `force` says that this need not be proved.
     pub async fn rename_server(&self, old: &str, new: &str, force: bool) -> Result<Moved> {
-        let names = Names { old: Servers::one(old)?, new: Servers::one(new)? };
+        let names = Names { old: Servers::whole(old)?, new: Servers::whole(new)? };
         if names.old == names.new {
             return Err(Refusal::usage("both names are the same"));
         }
@@ -128,8 +143,8 @@ impl Federation {
         }
         let (_, trusts) = self.moved_trusts(&names)?;
         let plan = self.plan(&names)?;
-        let listed = self.policies.partners().current();
-        let known = listed.trusted.contains_key(&names.old.to_string()) || listed.allow.contains(&names.old);
+        let partners = self.policies.partners();
+        let known = partners.renamed(&names.old, &names.new)?.0 != *partners.current();
         if plan.is_empty() && !trusts && !known {
             return Err(Refusal::not_found(format!("nothing here is of {}", names.old)));
         }
@@ -161,6 +176,18 @@ impl Federation {
                 .into_iter()
                 .filter_map(|message| names.address(&message.to).map(|to| message.readdressed(to)))
                 .collect(),
+            contacts: {
+                let moved = |contact: Contact| names.address(&contact.address).map(|address| Contact { address, ..contact });
+                self.store.list::<Contact>()?.into_iter().filter_map(moved).collect()
+            },
+            invitations: {
+                let moved = |invitation: Invitation| {
+                    let accepted = names.address(invitation.accepted.as_ref()?)?;
+                    Some(Invitation { accepted: Some(accepted), ..invitation })
+                };
+                self.store.list::<Invitation>()?.into_iter().filter_map(moved).collect()
+            },
+            signers: self.moved_signers(|url| names.url(url))?,
         })
     }
 
@@ -176,37 +203,53 @@ impl Federation {
     }
 
     async fn opens_one(&self, names: &Names, plan: &Plan) -> Result<()> {
-        let mut offers: Vec<&Offer> = plan.offers.iter().filter(|offer| names.new.is(&offer.server().url())).collect();
-        offers.sort_by_key(|offer| offer.state != ReceivedState::Accepted);
-        let accepted: Vec<_> = plan.offers.iter().filter_map(|offer| offer.mount).collect();
-        let links = plan.mounts.iter().filter(|mount| !accepted.contains(&mount.id) && mount.state != MountState::Withdrawn);
-        let mut asked = 0;
-        for offer in offers.into_iter().take(PROOFS_MAX) {
-            asked += 1;
+        let Names { old, new } = names;
+        let accepted = |offer: &&Offer| offer.state == ReceivedState::Accepted && new.is(&offer.server().url());
+        let offered: Vec<_> = plan.offers.iter().filter_map(|offer| offer.mount).collect();
+        // What opens without a secret proves nothing.
+        let closed = |mount: &&Mount| !offered.contains(&mount.id) && mount.state != MountState::Withdrawn && !mount.login.is_empty();
+        let offers: Vec<_> = plan.offers.iter().filter(accepted).take(PROOFS_MAX).collect();
+        let links: Vec<_> = plan.mounts.iter().filter(closed).take(PROOFS_MAX.saturating_sub(offers.len())).collect();
+        if offers.is_empty() && links.is_empty() {
+            let text = format!(
+                "no share of {old} that a secret opens is mounted here, so nothing proves that {new} is the same server; --force moves the rest all the same"
+            );
+            return Err(Refusal::refused(text));
+        }
+        for offer in offers {
             self.remotes.forget_failures(&offer.server().url());
             let secret = self.vault.open_sealed(SealedIn::Offer(offer.id), &offer.secret)?;
+            match self.open_offer(offer, &nobodys(&secret)?).await {
+                Ok(_opened) => return Err(opens_anything(new)),
+                // Who does not answer as a server does that has shares is shown nothing.
+                Err(refusal) if refusal.reason == Reason::RemoteUnreachable => continue,
+                Err(_refused) => {}
+            }
             if self.open_offer(offer, &secret).await.is_ok() {
                 return Ok(());
             }
         }
-        for mount in links.take(PROOFS_MAX.saturating_sub(asked)) {
-            asked += 1;
+        for mount in links {
             self.remotes.forget_failures(&mount.url);
-            let share = remote::Share::new(self.remotes.clone(), &mount.url, self.credentials(mount)?, mount.vendor, mount.kind);
-            let Ok(share) = share else { continue };
-            if share.stat(&Via::default(), &TreePath::root()).await.is_ok() {
+            let password = self.vault.open_sealed(SealedIn::Mount(mount.id), &mount.password)?;
+            let login = nobodys(&mount.login)?;
+            let random = Credentials::basic(login, nobodys(&password)?);
+            match self.opens(mount, Some(random)).await {
+                Ok(()) => return Err(opens_anything(new)),
+                Err(remote::Error::Unauthorized | remote::Error::Forbidden | remote::Error::NotFound) => {}
+                Err(_elsewise) => continue,
+            }
+            if self.opens(mount, self.credentials(mount)?).await.is_ok() {
                 return Ok(());
             }
         }
-        let Names { old, new } = names;
-        if asked == 0 {
-            let text = format!(
-                "no share of {old} is mounted or offered here, so nothing proves that {new} is the same server; --force moves the rest all the same"
-            );
-            return Err(Refusal::refused(text));
-        }
         let text = format!("{new} opens nothing of what {old} shared; check the name and that it runs, or move all the same with --force");
         Err(Refusal::new(Reason::RemoteUnreachable, text))
+    }
+
+    async fn opens(&self, mount: &Mount, credentials: Option<Credentials>) -> Result<(), remote::Error> {
+        let share = remote::Share::new(self.remotes.clone(), &mount.url, credentials, mount.vendor, mount.kind)?;
+        share.stat(&Via::default(), &TreePath::root()).await.map(drop)
     }
 
     /// What opens a mount that was not offered.
@@ -236,8 +279,18 @@ impl Federation {
         Ok((all, own.is_some()))
     }
 
+    /// What opens the mounts that move.
+    fn openers(&self, plan: &Plan) -> Result<HashMap<MountId, Opener>> {
+        let opener = |mount: &Mount| match plan.offers.iter().find(|offer| offer.mount == Some(mount.id)) {
+            Some(offer) => Ok((mount.id, Opener::Offer(self.vault.open_sealed(SealedIn::Offer(offer.id), &offer.secret)?))),
+            None => Ok((mount.id, Opener::Mount(self.credentials(mount)?))),
+        };
+        plan.mounts.iter().map(opener).collect()
+    }
+
     /// Writes everything under the new name, at once, and lets it hold.
     async fn move_to(&self, names: &Names) -> Result<Moved> {
+        let knowing = self.offers.people.lock().await;
         let offering = self.offers.changing.lock().await;
         let mounting = self.mounting.changing.lock().await;
         let changing = self.forest.shares().change().await;
@@ -246,6 +299,8 @@ impl Federation {
         let (lists, record) = self.policies.partners().renamed(&names.old, &names.new)?;
         let listed = lists != *self.policies.partners().current();
         let (trusts, trusted) = self.moved_trusts(names)?;
+        // Whatever may fail comes before the commit: after it, all of it holds.
+        let mut openers = self.openers(&plan)?;
         let mut batch = Batch::new().put(&record);
         if trusted {
             batch = batch.delete::<RemoteTrust>(names.old.to_string().as_bytes());
@@ -255,38 +310,52 @@ impl Federation {
         batch = plan.mounts.iter().fold(batch, Batch::put);
         batch = plan.sent.iter().fold(batch, Batch::put);
         batch = plan.asked.iter().fold(batch, |batch, asked| batch.present::<AskedShare>(&asked.key()).put(asked));
+        batch = plan.contacts.iter().fold(batch, Batch::put);
+        batch = plan.invitations.iter().fold(batch, Batch::put);
+        batch = plan.signers.iter().fold(batch, |batch, (old, new)| batch.delete::<Signer>(&old.key()).put(new));
         // One that was told meanwhile must not come back.
         batch = plan.messages.iter().fold(batch, |batch, message| batch.present::<Message>(&message.key()).put(message));
         let moved = plan.moved(trusted || listed);
         changing.readdress(plan.shares, batch).await?;
         self.policies.partners().publish(lists);
-        drop((listing, changing));
+        // Before shares change again: what is changed by its old address would be written back.
         plan.sent.into_iter().for_each(|sent| self.sent.insert(sent));
+        drop((listing, changing));
         let offers: Vec<Arc<Offer>> = plan.offers.into_iter().map(|offer| self.offers.keep(offer)).collect();
-        self.mounting.apply_trust()?;
+        self.remotes.set_trust(trusts);
         let mut running = Vec::with_capacity(plan.mounts.len());
         for mount in plan.mounts {
             running.push(mount.id);
             self.remotes.forget_failures(&mount.url);
-            let credentials = match offers.iter().find(|offer| offer.mount == Some(mount.id)) {
-                Some(offer) => {
-                    let secret = self.vault.open_sealed(SealedIn::Offer(offer.id), &offer.secret)?;
-                    Some(Credentials::of_offer(secret, offer.scheme))
-                }
-                None => self.credentials(&mount)?,
+            let scheme = offers.iter().find(|offer| offer.mount == Some(mount.id)).map(|offer| offer.scheme).unwrap_or_default();
+            let credentials = match openers.remove(&mount.id) {
+                Some(Opener::Offer(secret)) => Some(Credentials::of_offer(secret, scheme)),
+                Some(Opener::Mount(credentials)) => credentials,
+                None => None,
             };
             self.forest.mounts().readdress(mount, credentials);
         }
-        drop((mounting, offering));
+        drop((mounting, offering, knowing));
         self.outbox.wake();
         stream::iter(running).for_each_concurrent(LOOKS_AT_ONCE, |mount| self.mounting.look_first(mount)).await;
         Ok(moved)
     }
 }
 
+/// A secret of the same shape that nobody made.
+fn nobodys(secret: &Secret) -> Result<Secret> {
+    const SIGNS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789xy";
+    let sign = |byte: u8| SIGNS.get(usize::from(byte % 64)).map_or('a', |sign| char::from(*sign));
+    Ok(Secret::new(random::<OCM_SECRET_BYTES_MAX>()?.into_iter().take(secret.expose().len()).map(sign).collect::<String>()))
+}
+
+fn opens_anything(new: &Servers) -> Refusal {
+    Refusal::refused(format!("{new} opens with any secret, so nothing proves that it is the same server; --force moves all the same"))
+}
+
 impl Plan {
     fn is_empty(&self) -> bool {
-        self.moved(false) == Moved::default()
+        self.moved(false) == Moved::default() && self.contacts.is_empty() && self.invitations.is_empty() && self.signers.is_empty()
     }
 
     fn moved(&self, trusts: bool) -> Moved {

@@ -46,6 +46,7 @@ impl Exam {
             answer: Duration::from_secs(10),
             breaker_pause: Duration::ZERO,
             breaker_pause_max: Duration::ZERO,
+            ..Timeouts::default()
         };
         let patience = Patience { timeouts, whole: Duration::from_secs(30), slow_bytes_per_second: 0 };
         Exam { trust: vec![trust], names: HashMap::new(), patience, now: Clock::System.now(), password: None }

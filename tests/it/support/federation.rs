@@ -34,6 +34,7 @@ pub(crate) async fn impatient(user: &str) -> TestServer {
             answer: Duration::from_secs(20),
             breaker_pause: Duration::from_millis(100),
             breaker_pause_max: Duration::from_millis(500),
+            ..Timeouts::default()
         };
     })
     .await;

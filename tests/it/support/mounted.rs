@@ -35,6 +35,7 @@ pub(crate) fn short() -> Timeouts {
         answer: Duration::from_secs(10),
         breaker_pause: Duration::from_millis(50),
         breaker_pause_max: Duration::from_millis(200),
+        ..Timeouts::default()
     }
 }
 

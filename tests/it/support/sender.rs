@@ -22,6 +22,11 @@ use super::federation::{PATIENCE, until};
 /// The secret that opens the folder of a [`Sender`].
 pub(crate) const SECRET: &str = "pZTPIgPKaF0fIQf";
 
+/// Number and secret of what a [`Sender`] shares on.
+pub(crate) const RESHARED: (&str, &str) = ("77", "reshared");
+/// Stands for every secret.
+const ANYTHING: &str = "*";
+
 /// More requests than any test makes.
 const ALL: usize = 1_000_000;
 
@@ -46,6 +51,10 @@ struct Shared {
     /// Where the secret must be exchanged: the forms that came. None where it need not.
     exchanged: Mutex<Option<Vec<String>>>,
     seen: Mutex<Vec<String>>,
+    /// Whether it shares on, as [`RESHARED`].
+    reshares: Mutex<bool>,
+    /// The kind of notification that it hears and does not answer.
+    silent: Mutex<String>,
 }
 
 impl Sender {
@@ -64,6 +73,8 @@ impl Sender {
             exchanged: Mutex::default(),
             seen: Mutex::default(),
             padding: Mutex::default(),
+            reshares: Mutex::default(),
+            silent: Mutex::default(),
         };
         let sender = Sender { address, shared: Arc::new(shared), tasks: Mutex::default() };
         sender.accept(listener);
@@ -122,6 +133,21 @@ impl Sender {
     pub(crate) fn end_share(&self) {
         *self.shared.exchanged.lock().unwrap() = None;
         self.wear_token();
+    }
+
+    /// Opens with any secret.
+    pub(crate) fn take_anything(&self) {
+        ANYTHING.clone_into(&mut self.shared.authorization.lock().unwrap());
+    }
+
+    /// Shares on what it is asked for.
+    pub(crate) fn share_on(&self) {
+        *self.shared.reshares.lock().unwrap() = true;
+    }
+
+    /// Hears notifications of a kind and does not answer them.
+    pub(crate) fn be_silent(&self, kind: &str) {
+        kind.clone_into(&mut self.shared.silent.lock().unwrap());
     }
 
     /// Takes no secret any more.
@@ -219,8 +245,15 @@ impl Shared {
                 None => json(400, json!({"error": "invalid_grant"})),
             },
             ("POST", "/ocm/notifications") => {
-                self.told.lock().unwrap().push(serde_json::from_slice(&body).unwrap_or_default());
-                json(201, json!([]))
+                let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+                let kind = told["notificationType"].as_str().unwrap_or_default().to_owned();
+                self.told.lock().unwrap().push(told);
+                if *self.silent.lock().unwrap() == kind {
+                    std::future::pending::<()>().await;
+                }
+                let (id, secret) = RESHARED;
+                let reshares = kind == "REQUEST_RESHARE" && *self.reshares.lock().unwrap();
+                json(201, if reshares { json!({"token": secret, "providerId": id}) } else { json!([]) })
             }
             (_, path) if path.starts_with("/dav/") => {
                 self.folder.acquire().await.unwrap().forget();
@@ -232,7 +265,8 @@ impl Shared {
 
     fn folder(&self, parts: &http::request::Parts) -> Response<Full<Bytes>> {
         let given = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if given != *self.authorization.lock().unwrap() {
+        let taken = self.authorization.lock().unwrap().clone();
+        if taken != ANYTHING && given != taken {
             return answer(401, "text/plain", String::new());
         }
         let depth = parts.headers.get("depth").map_or("", |value| value.to_str().unwrap());

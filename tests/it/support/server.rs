@@ -44,6 +44,7 @@ impl TestServer {
         let mut config = Config::for_data(folder.path().join("davroot"));
         // What is tested is seldom the power cut.
         config.durability = causeway::config::Durability::Process;
+        config.remote_timeouts.ask = std::time::Duration::from_secs(3);
         change(&mut config);
         let running = Server::start_with(config.clone(), clock.clone(), None).await.unwrap();
         TestServer { running, config, clock, folder }
@@ -185,6 +186,12 @@ pub(crate) struct Asleep {
 impl Asleep {
     /// Starts it where it was.
     pub(crate) async fn wake(self) -> TestServer {
+        self.wake_with(|_config| {}).await
+    }
+
+    /// Starts it where it was, with another configuration.
+    pub(crate) async fn wake_with(mut self, change: impl FnOnce(&mut Config)) -> TestServer {
+        change(&mut self.config);
         let running = Server::start_with(self.config.clone(), self.clock.clone(), None).await.unwrap();
         TestServer { running, config: self.config, clock: self.clock, folder: self.folder }
     }

@@ -21,8 +21,8 @@ pub enum NotAccepted {
     /// It is one of this server.
     #[error("this is an invitation of this server itself: its users can share with each other without one")]
     Ourselves,
-    /// The administrator of this server does not want it.
-    #[error("the administrator of this server does not allow sharing with other servers")]
+    /// The administrator of this server does not want it: not with any server, or not with that one.
+    #[error("the administrator of this server does not allow sharing with that server")]
     NotAllowed,
     /// The user has asked too often for what is not there.
     #[error("too many invitations could not be accepted; try again later")]
@@ -140,6 +140,9 @@ impl Federation {
         let server = CloudId::at("x", provider.trim()).map_err(|_error| NotAccepted::Unreadable)?;
         if self.is_ours(&server) {
             return Err(NotAccepted::Ourselves);
+        }
+        if !self.policies.partners().takes_part(&server.url()) {
+            return Err(NotAccepted::NotAllowed);
         }
         let asked = self.tell_acceptance(user, token, &server).await;
         // Whoever makes this server knock at others, or guesses there, is slowed (attacks F4, F9).

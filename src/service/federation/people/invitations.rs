@@ -58,7 +58,7 @@ pub enum NotTakenUp {
     #[error("this invitation is not known here, or its time is over; ask for a new one")]
     Unknown,
     /// The administrator does not want it.
-    #[error("the administrator of this server does not allow contacts with users of other servers")]
+    #[error("the administrator of this server does not allow contacts with users of your server")]
     Refused,
     /// Somebody else was faster.
     #[error("somebody else has accepted this invitation; ask for a new one")]
@@ -149,6 +149,7 @@ impl Federation {
     async fn accept_page_of(&self, server: &str) -> Result<String> {
         let address =
             CloudId::at("x", server.trim()).map_err(|_error| Refusal::usage(format!("`{server}` is no server such as cloud.example")))?;
+        self.policies.partners().judge(&address)?;
         let peer = self.remotes.peer(&address).await.map_err(|error| {
             tracing::info!(remote.host = address.host(), %error, "the server of somebody who is invited cannot be asked");
             Refusal::new(Reason::RemoteUnreachable, format!("{} does not say where it takes invitations; leave it out", address.host()))
@@ -206,6 +207,9 @@ impl Federation {
         if self.is_ours(&address) {
             return Err(NotTakenUp::Invalid("recipientProvider is this server: its users know each other"));
         }
+        if !self.policies.partners().takes_part(&address.url()) {
+            return Err(NotTakenUp::Refused);
+        }
         let _changing = self.offers.people.lock().await;
         let known = self.store.get::<Invitation>(&digest(accepted.token.expose()))?;
         let Some(known) = known else {
@@ -235,19 +239,18 @@ impl Federation {
         Ok(Person { user: user.name.to_string(), email, name: shown(&user.display_name, user.name.as_str()) })
     }
 
-    /// A contact as it is to be kept: a new one, or what is known anew of one that is there. The caller has the turn to change something.
+    /// A contact as it is to be kept: a new one, or the one that is there, as it is. Name and e-mail are what somebody says of themselves: who is
+    /// known by some is not renamed by whoever has another invitation. The caller has the turn to change something.
     pub(super) fn contact(&self, user: &User, address: &CloudId, name: &str, email: &str) -> Result<Contact> {
         let there = self.contacts_of(user)?;
-        let known = there.iter().find(|contact| contact.address.is(address));
-        if known.is_none() && there.len() >= crate::limits::USER_CONTACTS_MAX {
+        if let Some(known) = there.iter().find(|contact| contact.address.is(address)) {
+            return Ok(known.clone());
+        }
+        if there.len() >= crate::limits::USER_CONTACTS_MAX {
             return Err(Refusal::refused(format!("`{}` has {} contacts already", user.name, there.len())));
         }
-        let id = match known {
-            Some(known) => known.id,
-            None => self.store.next_id()?,
-        };
+        let (id, since) = (self.store.next_id()?, self.clock.now());
         let email = if crate::service::accounts::usable_email(email).is_ok() { email.to_owned() } else { String::new() };
-        let since = known.map_or_else(|| self.clock.now(), |known| known.since);
         let name = shown(name, address.user());
         Ok(Contact { id, user: user.name.clone(), space: user.space, address: address.clone(), name, email, since })
     }

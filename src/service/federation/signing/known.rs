@@ -20,13 +20,22 @@ use crate::wire::signature::{Flaw, PublicKey, SERVER_KEYS_MAX};
 
 /// The keys of one server that has signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Signer {
+pub(in super::super) struct Signer {
     /// As [`name_of`] writes it.
     host: String,
     /// Its keys by their names.
     keys: Vec<(String, PublicKey)>,
     /// When it first signed.
     since: Timestamp,
+}
+
+impl Signer {
+    /// The same server under another name; its keys are named by it.
+    fn moved(&self, moved: impl Fn(&str) -> Option<String>) -> Option<Signer> {
+        let host = name_of(CloudId::at("-", &moved(&["https://", &self.host].concat())?).ok()?.host());
+        let key = |(name, key): &(String, PublicKey)| (moved(name).unwrap_or_else(|| name.clone()), key.clone());
+        Some(Signer { host, keys: self.keys.iter().map(key).collect(), since: self.since })
+    }
 }
 
 impl Record for Signer {
@@ -149,6 +158,12 @@ impl Federation {
         }
     }
 
+    /// The rows of servers under other names: of each the old one and, with the same keys, the new one. `moved` gives a URL under its new name.
+    pub(in super::super) fn moved_signers(&self, moved: impl Fn(&str) -> Option<String>) -> Result<Vec<(Signer, Signer)>> {
+        let known = self.store.list::<Signer>()?.into_iter();
+        Ok(known.filter_map(|old| old.moved(&moved).map(|new| (old, new))).collect())
+    }
+
     /// Forgets the keys of a server, and that it signs: its next signed call brings them anew.
     ///
     /// # Errors
@@ -171,7 +186,7 @@ impl Federation {
 impl Candidate {
     /// What is to be kept if something comes of the call.
     pub(super) fn believed(self) -> Believed {
-        Believed { keep: self.keep.map(|signer| (signer, self.known)) }
+        Believed { signed: true, keep: self.keep.map(|signer| (signer, self.known)) }
     }
 }
 
@@ -198,6 +213,17 @@ async fn keep(store: &Store, kept: &AtomicUsize, signer: &Signer, known: bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f14_keys_move_with_the_name_of_their_server() {
+        let key = |name: &str, byte: u8| (name.to_owned(), PublicKey::Ed25519(vec![byte; 32]));
+        let old =
+            Signer { host: "old.example".to_owned(), keys: vec![key("https://old.example/ocm#signature", 1), key("#k", 2)], since: 7 };
+        let moved = |url: &str| url.starts_with("https://old.example").then(|| url.replace("old.example", "new.example:8443"));
+        let keys = vec![key("https://new.example:8443/ocm#signature", 1), key("#k", 2)];
+        assert_eq!(old.moved(moved), Some(Signer { host: "new.example:8443".to_owned(), keys, since: 7 }));
+        assert_eq!(Signer { host: "other.example".to_owned(), ..old }.moved(moved), None);
+    }
 
     #[test]
     fn f14_the_server_in_the_name_of_a_key() {

@@ -18,7 +18,8 @@ use http::{HeaderMap, Method};
 use serde_json::{Value, json};
 use url::Url;
 
-use self::known::{Origin, Signer, name_of};
+pub(super) use self::known::Signer;
+use self::known::{Origin, name_of};
 use self::seen::{Came, Seen};
 use super::Federation;
 use crate::domain::{Clock, CloudId, Signing, Timestamp};
@@ -70,7 +71,15 @@ pub struct Claims {
 #[derive(Debug, Default)]
 #[must_use = "the keys of the server are kept by it"]
 pub struct Believed {
+    signed: bool,
     keep: Option<(Signer, bool)>,
+}
+
+impl Believed {
+    /// Whether the server that the call speaks for has signed it.
+    pub fn is_signed(&self) -> bool {
+        self.signed
+    }
 }
 
 /// Why a call is not believed, in words for the administrator of the server that sent it.
@@ -230,7 +239,7 @@ impl Federation {
         Ok(())
     }
 
-    /// Judges a call: whether one of the servers that it speaks for has signed it, or need not have.
+    /// Judges a call: whether one of the servers that it speaks for has signed it (true), or need not have (false).
     ///
     /// # Errors
     /// [`Unproven`].
