@@ -105,6 +105,11 @@ impl Error {
         }
     }
 
+    /// [`Error::is_final`] of what is told to a server: a signature that it does not believe is 401, and clocks and keys are put right.
+    pub fn ends_telling(&self) -> bool {
+        self.is_final() && !matches!(self, Error::Unauthorized)
+    }
+
     /// Whether the server answered, and will not answer otherwise later: it is not asked again.
     pub fn is_final(&self) -> bool {
         match self {

@@ -314,7 +314,7 @@ impl Federation {
                 tracing::info!(share.id = asked.id.0, user.id = %asked.user, "a share was made whose asker did not hear of it: it is taken back");
                 self.undo_made(&offer, &made).await
             }
-            Err(error) if age < if error.is_final() { STILL_MADE_SECONDS } else { ASKED_AGAIN_SECONDS } => Ok(()),
+            Err(error) if age < if error.ends_telling() { STILL_MADE_SECONDS } else { ASKED_AGAIN_SECONDS } => Ok(()),
             Ok(None) | Err(_) => Ok(self.store.commit(forgotten).await?),
         }
     }
@@ -415,14 +415,25 @@ impl Federation {
         Ok(Notification::new("RESHARE_UNDO", &asked.provider_id, secret).with("message", "reshare was revoked"))
     }
 
+    /// The share that was asked for with the number and the secret of a notification.
+    fn asked_known_by(&self, notification: &Notification) -> Result<Option<AskedShare>> {
+        let Some(id) = number(&notification.provider_id) else { return Ok(None) };
+        let known = self.store.get::<AskedShare>(&id.0.to_be_bytes())?;
+        Ok(known.filter(|asked| asked.digest == digest(notification.secret.expose())))
+    }
+
+    /// The server that made the share that a notification is about, where one of our users asked for it.
+    pub(super) fn server_of_asked(&self, notification: &Notification) -> Option<CloudId> {
+        let asked = self.asked_known_by(notification).ok().flatten()?;
+        self.offers.get(asked.offer).map(|offer| offer.server().clone())
+    }
+
     /// What the owner's server tells of a share that was asked for. Says whether it is about one.
     ///
     /// # Errors
     /// Where the store fails.
     pub(super) async fn asked_heard(&self, notification: &Notification) -> Result<bool> {
-        let Some(id) = number(&notification.provider_id) else { return Ok(false) };
-        let known = self.store.get::<AskedShare>(&id.0.to_be_bytes())?;
-        let Some(asked) = known.filter(|asked| asked.digest == digest(notification.secret.expose())) else { return Ok(false) };
+        let Some(asked) = self.asked_known_by(notification)? else { return Ok(false) };
         let batch = match notification.kind.as_str() {
             "SHARE_ACCEPTED" if asked.state == SentState::Sending => {
                 return Err(Refusal::failed("a share that was asked for is not as it was asked for yet: this is heard later"));

@@ -257,7 +257,7 @@ impl Federation {
             let kind = message.kind.as_str();
             let heard = match self.send_message(&message).await {
                 Ok(()) => true,
-                Err(error) if error.is_final() => {
+                Err(error) if error.ends_telling() => {
                     tracing::info!(remote.host = turn.host, notification = kind, %error, "another server does not take a message");
                     true
                 }

@@ -327,9 +327,11 @@ impl Federation {
         for mount in plan.mounts {
             running.push(mount.id);
             self.remotes.forget_failures(&mount.url);
-            let scheme = offers.iter().find(|offer| offer.mount == Some(mount.id)).map(|offer| offer.scheme).unwrap_or_default();
+            let offer = offers.iter().find(|offer| offer.mount == Some(mount.id));
             let credentials = match openers.remove(&mount.id) {
-                Some(Opener::Offer(secret)) => Some(Credentials::of_offer(secret, scheme)),
+                Some(Opener::Offer(secret)) => {
+                    offer.map(|offer| Credentials::of_offer(secret, offer.scheme).at_server(&offer.server().url()))
+                }
                 Some(Opener::Mount(credentials)) => credentials,
                 None => None,
             };

@@ -134,25 +134,34 @@ impl Federation {
     pub async fn follow_trusted(&self) {
         let mut taking = FuturesUnordered::new();
         let mut busy: HashSet<ShareId> = HashSet::new();
-        let mut start = true;
+        self.try_at_once().await;
         loop {
             let now = self.clock.now();
             let all = self.store.list::<Welcome>().unwrap_or_else(|error| {
                 tracing::error!(%error, "what trusted servers offered cannot be read");
                 Vec::new()
             });
-            let due = all.iter().filter(|welcome| start || welcome.due <= now);
+            let due = all.iter().filter(|welcome| welcome.due <= now);
             for welcome in due.take(TAKEN_AT_ONCE * 2) {
                 if busy.len() < TAKEN_AT_ONCE && busy.insert(welcome.offer) {
                     taking.push(self.take_in(welcome.clone()));
                 }
             }
-            start = start && busy.len() >= TAKEN_AT_ONCE;
             tokio::select! {
                 Some(offer) = taking.next(), if !taking.is_empty() => drop(busy.remove(&offer)),
                 () = self.offers.welcome.rung.notified() => {}
                 () = tokio::time::sleep(PAUSE_MAX) => {}
             }
+        }
+    }
+
+    /// What waits for its time is due now: it may have waited for us.
+    async fn try_at_once(&self) {
+        let now = self.clock.now();
+        let waiting = self.store.list::<Welcome>().unwrap_or_default().into_iter().filter(|welcome| welcome.due > now);
+        let batch = waiting.fold(Batch::new(), |batch, welcome| batch.put(&Welcome { due: now, ..welcome }));
+        if let Err(error) = self.store.commit(batch).await {
+            tracing::warn!(%error, "what trusted servers offered waits for its time");
         }
     }
 

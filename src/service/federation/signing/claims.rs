@@ -23,7 +23,8 @@ impl Federation {
             self.offers_known_by(id, secret).iter().map(|offer| offer.server().clone()).collect()
         } else {
             let sent = self.sent.opened_by(secret.expose()).filter(|sent| super::super::door::number(id) == Some(sent.share));
-            sent.iter().map(|sent| says(&notification.kind, sent).clone()).collect()
+            let of_sent = sent.iter().map(|sent| says(&notification.kind, sent).clone());
+            of_sent.chain(self.server_of_asked(notification)).collect()
         };
         Claims { signers, ..Claims::default() }
     }
