@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::refusal::Result;
-use super::setup::{export_file, state_folder, store_folder};
+use super::setup::{export_file, prepare_folders, state_folder, store_folder};
 use super::{Refusal, Services};
 use crate::store::{self, Store};
 
@@ -68,7 +68,8 @@ pub fn restore(data: &Path, folder: &Path, options: &store::Options) -> Result<P
         return Err(Refusal::not_found(format!("{} holds no backup ({ROWS} is missing)", folder.display())));
     }
     let failed = |error: std::io::Error| Refusal::failed(format!("cannot restore into {}: {error}", data.display()));
-    std::fs::create_dir_all(state_folder(data)).map_err(failed)?;
+    // As the server makes them: nobody else may read the rows.
+    prepare_folders(data).map_err(|error| Refusal::failed(format!("cannot restore into {}: {error}", data.display())))?;
     // Opening takes the lock, so that no server runs on these rows; a store that cannot be read may be replaced.
     match Store::open(&store_folder(data), options.clone()) {
         Ok(store) => store.close(),

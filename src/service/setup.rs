@@ -225,7 +225,7 @@ impl Services {
     }
 }
 
-fn prepare_folders(data: &Path) -> Result<(), OpenError> {
+pub(super) fn prepare_folders(data: &Path) -> Result<(), OpenError> {
     let not_writable = |error| OpenError::NotWritable(data.to_owned(), error);
     std::fs::create_dir_all(data).map_err(not_writable)?;
     let state = state_folder(data);

@@ -87,6 +87,10 @@ async fn servers_do_not_mount_what_is_counted_and_let_go_of_nothing() {
     };
     anna.execute(bound(1)).await;
     anna.ask("PROPFIND", "/public.php/webdav/").basic(token(&link), "").expect(503).await;
+    // Another Causeway mounts it by no other root, and uses up nothing by trying.
+    let add = Command::MountAdd { user: "bob".to_owned(), url: link.url.clone(), name: Some("Again".to_owned()), password: None };
+    bob.running().services.execute(add).await.unwrap_err();
+    anna.ask("GET", &format!("/s/{}/download", token(&link))).expect(200).await;
     anna.execute(bound(0)).await;
     anna.ask("PROPFIND", "/public.php/webdav/").basic(token(&link), "").expect(207).await;
     Pair { anna, bob }.stop().await;

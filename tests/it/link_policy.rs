@@ -116,7 +116,10 @@ async fn links_that_others_may_not_mount_stay_open_to_people_and_are_never_gone(
     anna.ask("GET", &format!("/s/{}", token(&link.url))).expect(200).await;
     // A token that never was is as unknown as before.
     anna.ask("PROPFIND", "/public.php/webdav/").basic("nothing", "").expect(401).await;
-    assert_eq!(mounts(&bob, "bob").await.len(), 1);
+    // Nor do servers mount it by the roots of people: another Causeway says that it is one.
+    let add = Command::MountAdd { user: "bob".to_owned(), url: link.url.clone(), name: Some("Again".to_owned()), password: None };
+    let refused = bob.running().services.execute(add).await.unwrap_err();
+    assert_eq!(mounts(&bob, "bob").await.len(), 1, "{}", refused.text);
     // For members of one group it is the other way round.
     group(&anna, GroupCommand::Add { name: "staff".to_owned(), display_name: None }).await;
     group(&anna, GroupCommand::AddMember { name: "staff".to_owned(), user: "anna".to_owned() }).await;

@@ -427,6 +427,12 @@ async fn the_keys_are_in_the_backup_and_stay_the_same() {
     server.stop().await;
     std::fs::write(&file, "other").unwrap();
     causeway::service::backup::restore(&data, &backup, &causeway::store::Options::default()).unwrap();
+    // Into nothing, too: nobody else may read the rows.
+    let elsewhere = data.join("../elsewhere");
+    causeway::service::backup::restore(&elsewhere, &backup, &causeway::store::Options::default()).unwrap();
+    for folder in [elsewhere.join(".causeway"), elsewhere.join(".causeway/keys")] {
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+    }
     assert_eq!(std::fs::read(&file).unwrap(), keys);
     let mut names: Vec<_> = std::fs::read_dir(data.join(".causeway/keys")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
